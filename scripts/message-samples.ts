@@ -32,6 +32,7 @@ import { look, records, sources } from '../test/agent/collectors/samples.ts';
 import { publishedDialect } from '../test/agent/config/published.ts';
 import { quietLog } from '../test/agent/pipeline/memory-queues.ts';
 import { SimulatedAgent } from '../test/agent/pipeline/simulated-agent.ts';
+import { immediateStateFiles } from '../test/agent/state/immediate-state-files.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
 
 const FOLDER = 'config/samples';
@@ -198,6 +199,7 @@ class SampledDevice {
     });
     occurrences.offerTo(this.#detections);
     const notices = new ChangeNotices({
+      files: immediateStateFiles,
       announce: (line) => {
         let position: number | undefined;
         for (const batch of occurrences.translate('log', [line])) position = triggers.announce(batch);
@@ -209,6 +211,7 @@ class SampledDevice {
       ...parts,
     });
     this.#configuration = new TwinConfiguration({
+      files: immediateStateFiles,
       dialect: publishedDialect(),
       lastGoodFile: join(this.#folder, LAST_GOOD_FILE),
       onFaults: (faults) => {

@@ -11,13 +11,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { EventQueues } from '../../src/agent/pipeline/queue.ts';
-import { type StoreFiles, systemFiles } from '../../src/agent/pipeline/store-files.ts';
+import type { StoreFiles } from '../../src/agent/pipeline/store-files.ts';
 import { systemClock } from '../../src/core/base/clock.ts';
 import { milliseconds } from '../../src/core/base/duration.ts';
 import { createLog } from '../../src/core/base/log.ts';
 import { nextTurn } from '../../src/core/base/waiting.ts';
 import type { OutgoingEvent } from '../../src/core/contract/store.ts';
 import { testSettings } from '../agent/pipeline/queue-fixture.ts';
+import { synchronousFiles } from '../agent/pipeline/synchronous-files.ts';
 import { NODE_FLAGS } from '../node-flags.ts';
 import { report } from './figures.ts';
 
@@ -37,17 +38,17 @@ const AS_FAST = 100_000;
 
 const counts = { written: 0, writes: 0, syncs: 0 };
 const countingFiles: StoreFiles = {
-  ...systemFiles,
+  ...synchronousFiles,
   sync(path) {
     counts.syncs += 1;
-    return systemFiles.sync(path);
+    return synchronousFiles.sync(path);
   },
   syncNow(path) {
     counts.syncs += 1;
-    systemFiles.syncNow(path);
+    synchronousFiles.syncNow(path);
   },
   create(path) {
-    const file = systemFiles.create(path);
+    const file = synchronousFiles.create(path);
     return {
       append(bytes) {
         counts.written += bytes.length;

@@ -12,6 +12,7 @@ import { type Answer, type HubClient, HubFailure } from '../../src/core/contract
 import type { Message } from '../../src/core/contract/message.ts';
 import { eventOf, liveSettings, quietLog } from '../agent/pipeline/memory-queues.ts';
 import { memoryChains } from '../agent/pipeline/message-chains.ts';
+import { synchronousFiles } from '../agent/pipeline/synchronous-files.ts';
 import { temporaryFolder } from '../harness/folders.ts';
 
 const UNREACHABLE = new HubFailure(new AgentError('HUB_UNREACHABLE', 'the hub is away', 'Wait.'), 'network');
@@ -107,7 +108,7 @@ describe('A hub that is unreachable', () => {
     directory = temporaryFolder();
     const settings = liveSettings({ maxMessageSizeInBytes: 16_384, highPriorityMessageFrequency: minutes(1) });
     const parts = { settings, clock: systemClock, log: quietLog() };
-    queues = new EventQueues({ directory: join(directory, 'queues'), ...parts });
+    queues = new EventQueues({ files: synchronousFiles, directory: join(directory, 'queues'), ...parts });
     hub = new DistantHub(Math.random);
     const sender = { version: '0.1.0', id: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' };
     publisher = new Publisher({ chains: memoryChains(), queues, hub, sender, routing: 'security', ...parts });

@@ -31,6 +31,7 @@ import { FakeHub } from '../agent/hub/fake-hub.ts';
 import { quietLog } from '../agent/pipeline/memory-queues.ts';
 import { memoryChains } from '../agent/pipeline/message-chains.ts';
 import { SimulatedFiles, seeded } from '../agent/pipeline/simulated-files.ts';
+import { immediateStateFiles } from '../agent/state/immediate-state-files.ts';
 import { fuzzRuns } from '../fuzz.ts';
 import { temporaryFolder } from '../harness/folders.ts';
 
@@ -83,6 +84,7 @@ class Pipeline {
     this.lastGoodFile = join(folder, 'last-good.json');
     const log = quietLog(this.lines);
     this.configuration = new TwinConfiguration({
+      files: immediateStateFiles,
       dialect: publishedDialect(OBJECT),
       lastGoodFile: this.lastGoodFile,
       onFaults: (faults) => this.occurrences.accept('configuration', faults),

@@ -13,6 +13,7 @@ import { eventsIn } from '../../src/emulator/message-log.ts';
 import { fastClock, moduleAccess, newKey, temporaryDirectory } from '../agent/hub/support.ts';
 import { eventOf, liveSettings, quietLog } from '../agent/pipeline/memory-queues.ts';
 import { memoryChains } from '../agent/pipeline/message-chains.ts';
+import { synchronousFiles } from '../agent/pipeline/synchronous-files.ts';
 
 /** Sends over real TLS to a hub that disconnects at one event. Waits of minutes run on a fast clock. */
 describe('An event at which the hub disconnects', function () {
@@ -47,7 +48,13 @@ describe('An event at which the hub disconnects', function () {
       clock,
       log,
     });
-    queues = new EventQueues({ directory: join(directory.path, 'queues'), settings, clock, log });
+    queues = new EventQueues({
+      files: synchronousFiles,
+      directory: join(directory.path, 'queues'),
+      settings,
+      clock,
+      log,
+    });
     const sender = { version: '0.1.0', id: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' };
     publisher = new Publisher({
       chains: memoryChains(),

@@ -8,7 +8,7 @@ import type { Dialect } from '../../core/twin/dialect.ts';
 import { type Limits, NO_LIMITS } from '../../core/twin/limits.ts';
 import { type Fault, readDefaults, readTwin, type TwinReading } from '../../core/twin/twin.ts';
 import { readStateJson } from '../state/read-state.ts';
-import { immediateStateFiles, type StateFiles } from '../state/state-files.ts';
+import type { StateFiles } from '../state/state-files.ts';
 import { type ConfigurationChange, changesBetween } from './changes.ts';
 
 type Applied = Extract<TwinReading, { ok: true }>;
@@ -63,9 +63,9 @@ export class TwinConfiguration {
     limits?: Limits;
     clock: Clock;
     log: Logger;
-    files?: StateFiles;
+    files: StateFiles;
   }) {
-    this.#files = options.files ?? immediateStateFiles;
+    this.#files = options.files;
     this.#dialect = options.dialect;
     this.#lastGoodFile = options.lastGoodFile;
     this.#onFaults = options.onFaults;

@@ -15,7 +15,7 @@ import { beyondShares, inLists } from './element-shares.ts';
 import { blanked, type Element } from './element-table.ts';
 import { envelope, localTime } from './envelope.ts';
 import type { EventQueues } from './queue.ts';
-import { type StoreFiles, systemFiles } from './store-files.ts';
+import type { StoreFiles } from './store-files.ts';
 import { Window } from './window.ts';
 import { WindowLog } from './window-log.ts';
 import { LATEST, type Leaving } from './window-records.ts';
@@ -97,7 +97,7 @@ export class Aggregator implements Service {
     log: Logger;
     /** Where the counts are kept; created if missing. */
     directory: string;
-    files?: StoreFiles;
+    files: StoreFiles;
     /** Maximum time from a write to its sync: a second by default. */
     syncEvery?: Duration;
     /** Called when counts have been saved. */
@@ -113,7 +113,7 @@ export class Aggregator implements Service {
     this.#queues = options.queues;
     this.#log = options.log;
     this.#windowLog = new WindowLog({
-      files: options.files ?? systemFiles,
+      files: options.files,
       folder: options.directory,
       windows: () => this.#windows,
       positions: (queue) => options.queues.positions(queue),

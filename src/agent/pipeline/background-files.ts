@@ -119,7 +119,10 @@ interface Append extends Operation {
   end: number;
 }
 
-/** One file. Open only from a write to the sync after it, see SystemAppendFile. */
+/**
+ * One file. Open only from a write to the sync after it: a file open for writing would prevent remounting the disk
+ * read-only, and the agent would not notice that the file was deleted.
+ */
 class BackgroundFile implements AppendFile {
   readonly #path: string;
   readonly #writer: BackgroundWriter;

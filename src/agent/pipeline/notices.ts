@@ -6,7 +6,7 @@ import { Loop } from '../../core/base/loop.ts';
 import type { Service } from '../../core/base/service.ts';
 import { Alarm } from '../../core/base/waiting.ts';
 import { readStateJson } from '../state/read-state.ts';
-import { immediateStateFiles, type StateFiles } from '../state/state-files.ts';
+import type { StateFiles } from '../state/state-files.ts';
 
 /**
  * Rate limit: this many changes are reported one by one; after that one notice per period, which merges the changes.
@@ -79,14 +79,14 @@ export class ChangeNotices implements Service {
     isWaiting: (position: number) => boolean;
     /** Where notices are kept until the hub has them. */
     file: string;
-    files?: StateFiles;
+    files: StateFiles;
     clock: Clock;
     log: Logger;
   }) {
     this.#announce = options.announce;
     this.#isWaiting = options.isWaiting;
     this.#file = options.file;
-    this.#files = options.files ?? immediateStateFiles;
+    this.#files = options.files;
     this.#clock = options.clock;
     this.#log = options.log;
     this.#loop = new Loop((signal) => this.#turn(signal), options);

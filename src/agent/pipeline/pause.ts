@@ -7,7 +7,7 @@ import type { Service } from '../../core/base/service.ts';
 import { Alarm } from '../../core/base/waiting.ts';
 import type { Collector } from '../../core/contract/collector.ts';
 import { readStateJson } from '../state/read-state.ts';
-import { immediateStateFiles, type StateFiles } from '../state/state-files.ts';
+import type { StateFiles } from '../state/state-files.ts';
 
 export const LONGEST_PAUSE = hours(24);
 /** In UTF-16 units. */
@@ -66,9 +66,9 @@ export class Pause implements Service {
     changed: () => void;
     /** Notifies the hub, regardless of the module twin's priorities. Not called for a pause that continues after a restart. */
     announce?: (change: string) => void;
-    files?: StateFiles;
+    files: StateFiles;
   }) {
-    this.#files = options.files ?? immediateStateFiles;
+    this.#files = options.files;
     this.#file = options.file;
     this.#skipped = options.skipped;
     this.#clock = options.clock;

@@ -16,7 +16,7 @@ import type { Medium } from './log-folder.ts';
 import { QueueSpace } from './queue-space.ts';
 import { recordSize } from './segment.ts';
 import { type EventFilter, SEGMENTS_AN_AGE, SegmentLog, type SizedEvent } from './store.ts';
-import { type StoreFiles, systemFiles } from './store-files.ts';
+import type { StoreFiles } from './store-files.ts';
 
 /** Maximum time from a High event's write to its sync (contract §6). */
 const SYNC_HIGH_WITHIN = milliseconds(100);
@@ -97,7 +97,7 @@ export class EventQueues implements Service {
     settings: SettingsReader;
     clock: Clock;
     log: Logger;
-    files?: StoreFiles;
+    files: StoreFiles;
     /** Memory limit while the disk cannot be written, in bytes. */
     memoryBytes?: number;
     /** Maximum time in the queue while the agent runs, see SegmentLog.expire. Default: unlimited. */
@@ -116,7 +116,7 @@ export class EventQueues implements Service {
     this.#changed = options.changed ?? (() => {});
     this.#counted = options.counted ?? (() => {});
     this.#syncEvery = options.syncEvery ?? SYNC_WITHIN;
-    const files = options.files ?? systemFiles;
+    const { files } = options;
     this.#files = new FallbackFiles(files);
     this.#blockedReason = () => files.blockedReason;
     this.#settled = files.settled?.bind(files);

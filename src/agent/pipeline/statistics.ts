@@ -8,7 +8,7 @@ import { isCount } from '../../core/base/values.ts';
 import { QUEUES, type QueueName } from '../../core/contract/event.ts';
 import type { MessageStatistics, QueueStatistics, Sources } from '../../core/contract/sources.ts';
 import { readStateJson } from '../state/read-state.ts';
-import { immediateStateFiles, type StateFiles } from '../state/state-files.ts';
+import type { StateFiles } from '../state/state-files.ts';
 
 interface Reported {
   queues: Record<QueueName, { collected: number; droppedBy: Record<string, number> }>;
@@ -44,9 +44,9 @@ export class Statistics {
     totals: (queue: QueueName) => Totals;
     sent: () => MessageStatistics;
     log: Logger;
-    files?: StateFiles;
+    files: StateFiles;
   }) {
-    this.#files = options.files ?? immediateStateFiles;
+    this.#files = options.files;
     this.#file = options.file;
     this.#totals = options.totals;
     this.#sent = options.sent;

@@ -2,18 +2,13 @@ import {
   close,
   closeSync,
   constants,
-  fdatasync,
   fsync,
-  fsyncSync,
-  ftruncateSync,
   lstatSync,
   mkdirSync,
   open,
   openSync,
   readdirSync,
   readSync,
-  rmSync,
-  writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 
@@ -60,7 +55,7 @@ export interface AppendFile {
 }
 
 /** An entry that was replaced since it was listed is neither followed nor waited for. */
-const FOR_READING = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+export const FOR_READING = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 function plainSize(path: string): number | undefined {
   try {
@@ -71,8 +66,8 @@ function plainSize(path: string): number | undefined {
   }
 }
 
-/** The file system of the operating system. */
-export const systemFiles: StoreFiles = {
+/** The operating system's files, except for changes: those are made in the background. */
+export const systemFiles: Pick<StoreFiles, 'makeFolder' | 'list' | 'read' | 'sync'> = {
   makeFolder: (folder) => void mkdirSync(folder, { recursive: true, mode: 0o700 }),
 
   list: (folder) => readdirSync(folder).map((name) => ({ name, size: plainSize(join(folder, name)) })),
@@ -92,19 +87,6 @@ export const systemFiles: StoreFiles = {
     }
   },
 
-  create: (path) => new SystemAppendFile(path),
-
-  remove: (path) => rmSync(path, { force: true }),
-
-  syncNow(path) {
-    const file = openSync(path, FOR_READING);
-    try {
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-  },
-
   sync: (path) =>
     new Promise((resolve, reject) => {
       open(path, FOR_READING, (cannotOpen, file) => {
@@ -113,68 +95,3 @@ export const systemFiles: StoreFiles = {
       });
     }),
 };
-
-/**
- * Open only from an append to the sync after it: a file open for writing would prevent remounting the disk read-only, and
- * the agent would not notice that the file was deleted.
- */
-class SystemAppendFile implements AppendFile {
-  readonly #path: string;
-  #file: number | undefined;
-  #syncing = 0;
-  #appends = 0;
-  #closed = false;
-
-  constructor(path: string) {
-    this.#path = path;
-    this.#file = openSync(path, 'ax', 0o600);
-  }
-
-  append(bytes: Buffer): void {
-    const file = this.#opened();
-    this.#appends += 1;
-    let written = 0;
-    while (written < bytes.length) written += writeSync(file, bytes, written, bytes.length - written);
-  }
-
-  truncate(size: number): void {
-    this.#appends += 1;
-    ftruncateSync(this.#opened(), size);
-  }
-
-  sync(): Promise<void> {
-    const file = this.#file;
-    if (file === undefined) return Promise.resolve();
-    const appends = this.#appends;
-    this.#syncing += 1;
-    return new Promise((resolve, reject) => {
-      fdatasync(file, (error) => {
-        this.#syncing -= 1;
-        if (this.#closed || (error === null && appends === this.#appends)) this.#release();
-        if (error) reject(error);
-        else resolve();
-      });
-    });
-  }
-
-  close(): void {
-    this.#closed = true;
-    this.#release();
-  }
-
-  /** Without O_CREAT: a file deleted in the meantime must not be created again without its head. */
-  #opened(): number {
-    this.#file ??= openSync(
-      this.#path,
-      constants.O_WRONLY | constants.O_APPEND | constants.O_NOFOLLOW | constants.O_NONBLOCK,
-    );
-    return this.#file;
-  }
-
-  /** Does nothing while another thread syncs the descriptor: its number could be reused, and the thread sync another file. */
-  #release(): void {
-    if (this.#syncing > 0 || this.#file === undefined) return;
-    closeSync(this.#file);
-    this.#file = undefined;
-  }
-}

@@ -4,7 +4,7 @@ import { seconds } from '../../core/base/duration.ts';
 import type { Logger } from '../../core/base/log.ts';
 import type { Service } from '../../core/base/service.ts';
 import { readStateJson } from './read-state.ts';
-import { immediateStateFiles, type StateFiles } from './state-files.ts';
+import type { StateFiles } from './state-files.ts';
 
 /**
  * How a run of the agent can have ended. `stopped`: on request. `failed`: by an error, which it logged. `killed`: by a
@@ -66,9 +66,9 @@ export class Runs implements Service {
     isAskedTo: () => boolean;
     clock: Clock;
     log: Logger;
-    files?: StateFiles;
+    files: StateFiles;
   }) {
-    this.#files = options.files ?? immediateStateFiles;
+    this.#files = options.files;
     this.#file = options.file;
     this.#bootId = options.bootId;
     this.#isAskedTo = options.isAskedTo;

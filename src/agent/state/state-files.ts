@@ -1,7 +1,5 @@
-import { rmSync } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { writeFileAtomic } from '../../core/base/atomic-file.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import { type Duration, LONG_AGO, milliseconds, minutes, NEVER, seconds } from '../../core/base/duration.ts';
 import { Lane } from '../../core/base/lane.ts';
@@ -38,13 +36,6 @@ export interface StateFiles {
   /** Resolves when all changes so far are done. */
   settled(): Promise<void>;
 }
-
-/** Changes files synchronously: for command line tools and tests. */
-export const immediateStateFiles: StateFiles = {
-  replace: (path, contents, done) => attempt(() => writeFileAtomic(path, contents), done),
-  remove: (path, done) => attempt(() => rmSync(path, { force: true }), done),
-  settled: async () => {},
-};
 
 /** Delay between two batches: each message sent changes the same file, up to twice a second. */
 const SPACING = seconds(1);
@@ -287,14 +278,4 @@ export async function replaceFile(
     await rm(temporaryPath, { force: true }).catch(() => {});
     throw error;
   }
-}
-
-function attempt(change: () => void, done: Done): void {
-  try {
-    change();
-  } catch (error) {
-    done(error ?? new Error('unknown'));
-    return;
-  }
-  done(undefined);
 }

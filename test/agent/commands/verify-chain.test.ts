@@ -5,11 +5,12 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { run } from '../../../src/agent/commands/verify-chain.ts';
 import { MessageChain } from '../../../src/agent/pipeline/message-chain.ts';
-import { immediateStateFiles, type StateFiles } from '../../../src/agent/state/state-files.ts';
+import type { StateFiles } from '../../../src/agent/state/state-files.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { type Message, propertiesOf } from '../../../src/core/contract/message.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
+import { immediateStateFiles } from '../state/immediate-state-files.ts';
 import { worldOf } from './world.ts';
 
 /** A message as the owner of a hub stores it. */

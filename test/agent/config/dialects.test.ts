@@ -13,6 +13,7 @@ import { blindSpots, NO_LIMITS } from '../../../src/core/twin/limits.ts';
 import { readDefaults, readTwin } from '../../../src/core/twin/twin.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
+import { immediateStateFiles } from '../state/immediate-state-files.ts';
 import { goodDocument } from './arbitrary-twin.ts';
 import { flatDialect } from './flat-dialect.ts';
 import { properties, publishedDialect } from './published.ts';
@@ -81,6 +82,7 @@ describe('A configuration in another dialect', () => {
   });
   const create = (limits = NO_LIMITS) =>
     new TwinConfiguration({
+      files: immediateStateFiles,
       dialect,
       limits,
       lastGoodFile: join(folder, 'last-good.json'),

@@ -9,6 +9,7 @@ import { createLog, type LogLine } from '../../../src/core/base/log.ts';
 import type { ConfigurationFault } from '../../../src/core/contract/streams.ts';
 import { type Limits, NO_LIMITS } from '../../../src/core/twin/limits.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
+import { immediateStateFiles } from '../state/immediate-state-files.ts';
 import { publishedDialect } from './published.ts';
 
 const NAME = 'configuration';
@@ -35,6 +36,7 @@ describe('TwinConfiguration', () => {
 
   const create = (limits: Limits = NO_LIMITS) =>
     new TwinConfiguration({
+      files: immediateStateFiles,
       limits,
       changed: (change) => changed.push(change),
       dialect: publishedDialect(NAME),

@@ -16,6 +16,7 @@ import { temporaryFolder } from '../../harness/folders.ts';
 import { look } from '../collectors/samples.ts';
 import { FakeHub } from '../hub/fake-hub.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
+import { immediateStateFiles } from '../state/immediate-state-files.ts';
 import { anyDocument } from './arbitrary-twin.ts';
 import { properties, publishedDialect } from './published.ts';
 
@@ -705,6 +706,7 @@ describe('A desired configuration', () => {
     events = [];
     const tools = { clock: systemClock, log: quietLog() };
     configuration = new TwinConfiguration({
+      files: immediateStateFiles,
       dialect: publishedDialect(OBJECT),
       lastGoodFile: join(folder, 'last-good.json'),
       onFaults: (faults) => events.push(...faults.map((each) => configurationError.translate(each, look) as Payload)),

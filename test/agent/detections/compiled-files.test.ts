@@ -11,7 +11,6 @@ import { RuleLoader } from '../../../src/agent/detections/rule-loader.ts';
 import { readRuleSet } from '../../../src/agent/detections/sigma/rule-set.ts';
 import type { Subject } from '../../../src/agent/detections/subject.ts';
 import { subjectOf } from '../../../src/agent/detections/subjects.ts';
-import { immediateStateFiles } from '../../../src/agent/state/state-files.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import type { LogLine } from '../../../src/core/base/log.ts';
 import type { Payload } from '../../../src/core/contract/event.ts';
@@ -19,6 +18,7 @@ import { sampled } from '../../fuzz.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { skip } from '../../harness/require.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
+import { immediateStateFiles } from '../state/immediate-state-files.ts';
 import { SetClock } from './rules.ts';
 
 const SHIPPED = fileURLToPath(new URL('../../../../config/detections', import.meta.url));

@@ -8,7 +8,6 @@ import { CompiledFiles } from '../../../src/agent/detections/compiled-files.ts';
 import type { RuleSet } from '../../../src/agent/detections/detections.ts';
 import { readAddresses, readOwnRules } from '../../../src/agent/detections/own-rules.ts';
 import { RuleLoader } from '../../../src/agent/detections/rule-loader.ts';
-import { immediateStateFiles } from '../../../src/agent/state/state-files.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { minutes } from '../../../src/core/base/duration.ts';
 import type { LogLine } from '../../../src/core/base/log.ts';
@@ -16,6 +15,7 @@ import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { skip } from '../../harness/require.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
+import { immediateStateFiles } from '../state/immediate-state-files.ts';
 
 const rule = (title: string) => `title: ${title}
 level: high

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { TransportChoice, type TransportSetting } from '../../../src/agent/hub/transport.ts';
-import { immediateStateFiles } from '../../../src/agent/state/state-files.ts';
 import { StateFolder } from '../../../src/agent/state/state-folder.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { hours, minutes } from '../../../src/core/base/duration.ts';
@@ -10,6 +9,7 @@ import { AgentError, type FailureId } from '../../../src/core/base/errors.ts';
 import { HubFailure } from '../../../src/core/contract/hub.ts';
 import { ProxyError } from '../../../src/core/network/tunnel.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
+import { immediateStateFiles } from '../state/immediate-state-files.ts';
 
 describe('TransportChoice', () => {
   let time: sinon.SinonFakeTimers;

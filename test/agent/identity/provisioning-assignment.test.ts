@@ -3,10 +3,10 @@ import { linkSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { AssignmentCache } from '../../../src/agent/identity/provisioning/assignment.ts';
-import { immediateStateFiles } from '../../../src/agent/state/state-files.ts';
 import { StateFolder } from '../../../src/agent/state/state-folder.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 import { capturedLog, temporaryDirectory } from '../hub/support.ts';
+import { immediateStateFiles } from '../state/immediate-state-files.ts';
 
 const REGISTRATION = { idScope: '0ne00000001', registrationId: 'gateway7' };
 const ASSIGNMENT = { hub: 'hub1.azure-devices.net', deviceId: 'device7' };

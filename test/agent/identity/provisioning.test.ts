@@ -7,7 +7,6 @@ import { secretLinesOf } from '../../../src/agent/identity/certificate-file.ts';
 import type { Identity, IdentityContext, Presentation } from '../../../src/agent/identity/identity.ts';
 import { deriveDeviceKey } from '../../../src/agent/identity/provisioning/attestation.ts';
 import { provisioning } from '../../../src/agent/identity/provisioning.ts';
-import { immediateStateFiles } from '../../../src/agent/state/state-files.ts';
 import { StateFolder } from '../../../src/agent/state/state-folder.ts';
 import type { Clock } from '../../../src/core/base/clock.ts';
 import { AgentError } from '../../../src/core/base/errors.ts';
@@ -16,6 +15,7 @@ import { Network } from '../../../src/core/network/network.ts';
 import { CertificateAuthority, type IssuedCertificate, selfSigned } from '../../../src/emulator/certificates.ts';
 import type { HubEmulator } from '../../../src/emulator/hub.ts';
 import { fastClock, newKey, temporaryDirectory } from '../hub/support.ts';
+import { immediateStateFiles } from '../state/immediate-state-files.ts';
 import { ProvisioningBed, SERVICE } from './provisioning-bed.ts';
 import { contextWith, errorOf, failureOf, presenting } from './support.ts';
 

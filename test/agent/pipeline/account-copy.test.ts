@@ -12,6 +12,7 @@ import { temporaryFolder } from '../../harness/folders.ts';
 import { aggregating, liveSettings } from './memory-queues.ts';
 import { assertClosed, contents, event, HandClock } from './queue-fixture.ts';
 import { seeded } from './simulated-files.ts';
+import { synchronousFiles } from './synchronous-files.ts';
 
 const COUNTS = 150;
 
@@ -28,9 +29,24 @@ describe('AccountCopy', () => {
       ...aggregating(['ProcessCreate']),
     });
     const counted = () => copy.changed();
-    const queues = new EventQueues({ directory: join(folder, 'queues'), settings, clock, log, counted });
+    const queues = new EventQueues({
+      files: synchronousFiles,
+      directory: join(folder, 'queues'),
+      settings,
+      clock,
+      log,
+      counted,
+    });
     const directory = join(folder, 'aggregates');
-    const aggregator = new Aggregator({ directory, settings, queues, clock, log, saved: counted });
+    const aggregator = new Aggregator({
+      files: synchronousFiles,
+      directory,
+      settings,
+      queues,
+      clock,
+      log,
+      saved: counted,
+    });
     const note = AccountCopy.noteIn(join(folder, 'accounts.json'), undefined);
     const copy = new AccountCopy({ note, queues, aggregator, log });
     await queues.start();

@@ -8,6 +8,7 @@ import { seconds } from '../../../src/core/base/duration.ts';
 import { createLog } from '../../../src/core/base/log.ts';
 import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { aggregating, liveSettings } from './memory-queues.ts';
+import { synchronousFiles } from './synchronous-files.ts';
 import { tell } from './tell.ts';
 
 /*
@@ -21,8 +22,15 @@ export function countingParts(directory: string) {
     ...aggregating(['ProcessCreate'], seconds(0.02)),
   });
   const log = createLog({ level: 'silent' });
-  const queues = new EventQueues({ directory: join(directory, 'queues'), settings, clock: systemClock, log });
+  const queues = new EventQueues({
+    files: synchronousFiles,
+    directory: join(directory, 'queues'),
+    settings,
+    clock: systemClock,
+    log,
+  });
   const aggregator = new Aggregator({
+    files: synchronousFiles,
     directory: join(directory, 'aggregates'),
     settings,
     queues,

@@ -4,6 +4,7 @@ import { systemClock } from '../../../src/core/base/clock.ts';
 import { createLog } from '../../../src/core/base/log.ts';
 import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { testSettings } from './queue-fixture.ts';
+import { synchronousFiles } from './synchronous-files.ts';
 import { tell } from './tell.ts';
 
 /*
@@ -12,6 +13,7 @@ import { tell } from './tell.ts';
  */
 async function write(directory: string): Promise<never> {
   const queues = new EventQueues({
+    files: synchronousFiles,
     directory,
     settings: testSettings(50_000_000),
     clock: systemClock,

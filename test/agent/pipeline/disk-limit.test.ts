@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { processCreate } from '../../../src/agent/collectors/process-create.ts';
 import { Aggregator } from '../../../src/agent/pipeline/aggregator.ts';
 import { EventQueues } from '../../../src/agent/pipeline/queue.ts';
-import { type AppendFile, type StoreFiles, systemFiles } from '../../../src/agent/pipeline/store-files.ts';
+import type { AppendFile, StoreFiles } from '../../../src/agent/pipeline/store-files.ts';
 import { createLog } from '../../../src/core/base/log.ts';
 import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { QUEUES } from '../../../src/core/contract/event.ts';
@@ -12,6 +12,7 @@ import { temporaryFolder } from '../../harness/folders.ts';
 import { aggregating, liveSettings } from './memory-queues.ts';
 import { HandClock } from './queue-fixture.ts';
 import { systemError } from './simulated-files.ts';
+import { synchronousFiles } from './synchronous-files.ts';
 
 /** The limit for queues and counts together (contract §6). */
 const limitOn = (cache: number) => cache + Math.max(2 * 1024 * 1024, 4 * Math.min(1024 * 1024, cache / 2));
@@ -26,13 +27,13 @@ class MeasuredFiles implements StoreFiles {
     this.#folder = folder;
   }
 
-  makeFolder = systemFiles.makeFolder;
-  list = systemFiles.list;
-  read = systemFiles.read;
+  makeFolder = synchronousFiles.makeFolder;
+  list = synchronousFiles.list;
+  read = synchronousFiles.read;
 
   create(path: string): AppendFile {
     this.#check();
-    const file = systemFiles.create(path);
+    const file = synchronousFiles.create(path);
     return {
       append: (bytes) => {
         this.#check();
@@ -47,10 +48,10 @@ class MeasuredFiles implements StoreFiles {
 
   remove(path: string): void {
     this.#check();
-    systemFiles.remove(path);
+    synchronousFiles.remove(path);
   }
 
-  sync = (path: string) => systemFiles.sync(path);
+  sync = (path: string) => synchronousFiles.sync(path);
   syncNow(): void {}
 
   #check(): void {

@@ -4,13 +4,14 @@ import { join } from 'node:path';
 import sinon from 'sinon';
 import type { Use } from '../../../src/agent/pipeline/event-owner.ts';
 import { MessageBudget } from '../../../src/agent/pipeline/message-budget.ts';
-import { immediateStateFiles, type StateFiles } from '../../../src/agent/state/state-files.ts';
+import type { StateFiles } from '../../../src/agent/state/state-files.ts';
 import { type Clock, systemClock } from '../../../src/core/base/clock.ts';
 import { days, hours, milliseconds, minutes } from '../../../src/core/base/duration.ts';
 import type { LogLine } from '../../../src/core/base/log.ts';
 import type { QueueName } from '../../../src/core/contract/event.ts';
 import { unitsOf } from '../../../src/core/contract/message.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
+import { immediateStateFiles } from '../state/immediate-state-files.ts';
 import { quietLog } from './memory-queues.ts';
 
 const NO_FILES: StateFiles = { replace: () => {}, remove: () => {}, settled: async () => {} };

@@ -4,12 +4,13 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { MessageChain } from '../../../src/agent/pipeline/message-chain.ts';
-import { type Done, immediateStateFiles, type StateFiles } from '../../../src/agent/state/state-files.ts';
+import type { Done, StateFiles } from '../../../src/agent/state/state-files.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { minutes, seconds } from '../../../src/core/base/duration.ts';
 import type { LogLine } from '../../../src/core/base/log.ts';
 import { LONGEST_EVIDENCE, type Message, propertiesOf, sizeOf } from '../../../src/core/contract/message.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
+import { immediateStateFiles } from '../state/immediate-state-files.ts';
 import { quietLog } from './memory-queues.ts';
 
 const ZEROS = '0'.repeat(64);

@@ -1,8 +1,9 @@
 import { join } from 'node:path';
 import { MessageChain } from '../../../src/agent/pipeline/message-chain.ts';
-import { immediateStateFiles, type StateFiles } from '../../../src/agent/state/state-files.ts';
+import type { StateFiles } from '../../../src/agent/state/state-files.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import type { Marking } from '../../../src/core/contract/message.ts';
+import { immediateStateFiles } from '../state/immediate-state-files.ts';
 import { quietLog } from './memory-queues.ts';
 
 type Chains = Readonly<Record<Marking, MessageChain>>;

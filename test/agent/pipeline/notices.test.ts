@@ -11,7 +11,9 @@ import type { LogLine } from '../../../src/core/base/log.ts';
 import type { Settings } from '../../../src/core/contract/settings.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { properties } from '../config/published.ts';
+import { immediateStateFiles } from '../state/immediate-state-files.ts';
 import { quietLog } from './memory-queues.ts';
+import { synchronousFiles } from './synchronous-files.ts';
 
 describe('ChangeNotices', () => {
   let time: sinon.SinonFakeTimers;
@@ -28,6 +30,7 @@ describe('ChangeNotices', () => {
     lives += 1;
     const life = lives;
     notices = new ChangeNotices({
+      files: immediateStateFiles,
       announce: (line) => {
         if (isFull || life < lives) return undefined; // the earlier ones were killed
         queued.add(reportedLines.push(line) - 1);
@@ -191,10 +194,17 @@ describe('ChangeNotices', () => {
 
     it('come through the smallest cache that a twin can ask for, one after the other', async () => {
       const settings = { current: () => ({ maxLocalCacheSizeInBytes: 8_192 }) as Settings, onChange: () => {} };
-      const queues = new EventQueues({ directory: temporaryFolder(), settings, clock: systemClock, log: quietLog() });
+      const queues = new EventQueues({
+        files: synchronousFiles,
+        directory: temporaryFolder(),
+        settings,
+        clock: systemClock,
+        log: quietLog(),
+      });
       await queues.start();
       const come: string[] = [];
       notices = new ChangeNotices({
+        files: immediateStateFiles,
         announce: ({ details }) => {
           const { next } = queues.positions('High');
           const json = JSON.stringify({ details, filling: 'f'.repeat(500) });

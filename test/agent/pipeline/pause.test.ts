@@ -7,6 +7,7 @@ import { type Clock, systemClock } from '../../../src/core/base/clock.ts';
 import { hours, milliseconds, minutes } from '../../../src/core/base/duration.ts';
 import type { LogLine } from '../../../src/core/base/log.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
+import { immediateStateFiles } from '../state/immediate-state-files.ts';
 import { quietLog } from './memory-queues.ts';
 
 const START = new Date('2026-05-01T12:00:00.000Z');
@@ -40,7 +41,15 @@ describe('Pause', () => {
   const started = async (at = file, clock: Clock = systemClock) => {
     const log = quietLog(logged);
     const announce = (change: string) => void announced.push(change);
-    const pause = new Pause({ file: at, skipped: () => skipped, clock, log, changed, announce });
+    const pause = new Pause({
+      files: immediateStateFiles,
+      file: at,
+      skipped: () => skipped,
+      clock,
+      log,
+      changed,
+      announce,
+    });
     runs.push(pause);
     await pause.start();
     return pause;

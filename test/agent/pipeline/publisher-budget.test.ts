@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import sinon from 'sinon';
 import { MessageBudget } from '../../../src/agent/pipeline/message-budget.ts';
 import { Publisher } from '../../../src/agent/pipeline/publisher.ts';
-import { immediateStateFiles } from '../../../src/agent/state/state-files.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { hours, minutes, seconds } from '../../../src/core/base/duration.ts';
 import { AgentError } from '../../../src/core/base/errors.ts';
@@ -12,6 +11,7 @@ import type { Envelope, QueueName } from '../../../src/core/contract/event.ts';
 import { type Answer, type HubClient, HubFailure, type HubStatus } from '../../../src/core/contract/hub.ts';
 import { type Message, type Routing, sizeOf, unitsOf } from '../../../src/core/contract/message.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
+import { immediateStateFiles } from '../state/immediate-state-files.ts';
 import { eventOf, liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
 import { memoryChains } from './message-chains.ts';
 

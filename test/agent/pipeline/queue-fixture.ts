@@ -9,6 +9,7 @@ import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { QUEUES, type QueueName } from '../../../src/core/contract/event.ts';
 import type { Settings, SettingsReader } from '../../../src/core/contract/settings.ts';
 import type { OutgoingEvent, QueuedEvent } from '../../../src/core/contract/store.ts';
+import { synchronousFiles } from './synchronous-files.ts';
 
 /** Time in the test's hand. */
 export class HandClock implements Clock {
@@ -72,7 +73,7 @@ export interface Fixture {
 }
 
 export function fixture(
-  files: StoreFiles | undefined,
+  files: StoreFiles = synchronousFiles,
   directory = '/q',
   limit = 1_000_000,
   ageLimit: Duration = days(30),
@@ -83,8 +84,8 @@ export function fixture(
   const lines: Fixture['lines'] = [];
   const log = createLog({ level: 'debug', destination: { write: (line) => void lines.push(JSON.parse(line)) } });
   const changed = () => result.changed();
-  const chosen = { ...(files === undefined ? {} : { files }), ...(syncEvery === undefined ? {} : { syncEvery }) };
-  const options = { directory, settings, ageLimit, clock, log, changed, ...chosen };
+  const chosen = syncEvery === undefined ? {} : { syncEvery };
+  const options = { files, directory, settings, ageLimit, clock, log, changed, ...chosen };
   const result: Fixture = { queues: new EventQueues(options), settings, clock, lines, changed: () => {} };
   return result;
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import sinon from 'sinon';
 import { BackgroundFiles } from '../../../src/agent/pipeline/background-files.ts';
 import { EventQueues } from '../../../src/agent/pipeline/queue.ts';
-import { type StoreFiles, systemFiles } from '../../../src/agent/pipeline/store-files.ts';
+import type { StoreFiles } from '../../../src/agent/pipeline/store-files.ts';
 import { BackgroundWriter } from '../../../src/agent/state/background-writer.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { milliseconds, minutes, seconds } from '../../../src/core/base/duration.ts';
@@ -13,6 +13,7 @@ import { WatchedClock } from '../../../src/core/base/watched-clock.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { quietLog } from './memory-queues.ts';
 import { assertClosed, event, events, testSettings } from './queue-fixture.ts';
+import { synchronousFiles } from './synchronous-files.ts';
 
 const MAX_BYTES = 64 * 1024;
 const CACHE = 32 * 1024 * 1024;
@@ -106,9 +107,9 @@ describe('EventQueues whose files are never synced', () => {
     isSettled = true;
     const never = () => new Promise<void>((resolve) => syncs.push(resolve));
     const files: StoreFiles = {
-      ...systemFiles,
+      ...synchronousFiles,
       create(path) {
-        const file = systemFiles.create(path);
+        const file = synchronousFiles.create(path);
         return {
           append: (bytes) => file.append(bytes),
           truncate: (size) => file.truncate(size),
@@ -182,6 +183,7 @@ describe('EventQueues whose files are never synced', () => {
     queues.drop('Low', 'Login', 'kernel', 7);
     await time.tickAsync(seconds(2));
     const killed = new EventQueues({
+      files: synchronousFiles,
       directory: join(folder, 'queues'),
       settings: testSettings(CACHE),
       clock,

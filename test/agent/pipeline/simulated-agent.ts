@@ -29,9 +29,11 @@ import { type Message, type Routing, sizeOf, UNIT_BYTES, unitsOf } from '../../.
 import type { Sources } from '../../../src/core/contract/sources.ts';
 import { readTwin } from '../../../src/core/twin/twin.ts';
 import { publishedDialect } from '../config/published.ts';
+import { immediateStateFiles } from '../state/immediate-state-files.ts';
 import { quietLog } from './memory-queues.ts';
 import { chainsIn, memoryChains } from './message-chains.ts';
 import { SimulatedFiles, seeded } from './simulated-files.ts';
+import { synchronousFiles } from './synchronous-files.ts';
 
 /** Members of the twin's configuration object, such as `{ snapshotFrequency: { value: 'PT1H' } }`. */
 export type Desired = Readonly<Record<string, { readonly value: unknown }>>;
@@ -103,6 +105,7 @@ export class SimulatedAgent {
     const log = quietLog();
     const parts = { settings, clock: systemClock, log };
     const queues = new EventQueues({
+      files: synchronousFiles,
       ...parts,
       ...(storage === undefined
         ? { directory: this.#directory }
@@ -133,6 +136,7 @@ export class SimulatedAgent {
       noted: () => statistics.save(),
     });
     const statistics: Statistics = new Statistics({
+      files: immediateStateFiles,
       file: join(storage === undefined ? this.#directory : STATE, 'statistics.json'),
       totals: (queue) => queues.account(queue).totals,
       sent: () => publisher.sent(),

@@ -8,7 +8,6 @@ import { Publisher } from '../../../src/agent/pipeline/publisher.ts';
 import { EventQueues } from '../../../src/agent/pipeline/queue.ts';
 import { detailsOf } from '../../../src/agent/pipeline/row-details.ts';
 import { Snapshots } from '../../../src/agent/pipeline/snapshots.ts';
-import { immediateStateFiles } from '../../../src/agent/state/state-files.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { minutes, seconds } from '../../../src/core/base/duration.ts';
 import { AgentError } from '../../../src/core/base/errors.ts';
@@ -19,9 +18,11 @@ import type { Sources } from '../../../src/core/contract/sources.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { faultsIn } from '../../message-schema.ts';
 import { sources } from '../collectors/samples.ts';
+import { immediateStateFiles } from '../state/immediate-state-files.ts';
 import { liveSettings, quietLog } from './memory-queues.ts';
 import { chainsIn } from './message-chains.ts';
 import { assertClosed } from './queue-fixture.ts';
+import { synchronousFiles } from './synchronous-files.ts';
 
 const UNREACHABLE: Answer<void> = {
   status: 'retry',
@@ -91,7 +92,7 @@ describe('A snapshot that is sent in parts', () => {
   const tools = { clock: systemClock, log: quietLog() };
   const begin = async ({ unitsPerDay = 0, rows = 60 } = {}) => {
     from = await withOutcomes(rows);
-    queues = new EventQueues({ directory: join(directory, 'queues'), settings, ...tools });
+    queues = new EventQueues({ files: synchronousFiles, directory: join(directory, 'queues'), settings, ...tools });
     await queues.start();
     const file = join(directory, 'units.json');
     budget = new MessageBudget({ file, unitsPerDay, ...tools, files: immediateStateFiles, changed: () => {} });

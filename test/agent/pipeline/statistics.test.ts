@@ -10,6 +10,7 @@ import type { LogLine } from '../../../src/core/base/log.ts';
 import type { QueueName } from '../../../src/core/contract/event.ts';
 import type { MessageStatistics } from '../../../src/core/contract/sources.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
+import { immediateStateFiles } from '../state/immediate-state-files.ts';
 import { quietLog } from './memory-queues.ts';
 
 describe('Statistics', () => {
@@ -35,7 +36,13 @@ describe('Statistics', () => {
   });
 
   const create = () =>
-    new Statistics({ file, totals: (queue) => totals[queue], sent: () => sent, log: quietLog(logged) });
+    new Statistics({
+      files: immediateStateFiles,
+      file,
+      totals: (queue) => totals[queue],
+      sent: () => sent,
+      log: quietLog(logged),
+    });
   /** A new run: the queues' books live on, the publisher counts from zero. */
   const restart = () => {
     sent = { sent: 0, under4KB: 0, failed: 0 };

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type AppendFile, type StoreFiles, systemFiles } from '../../../src/agent/pipeline/store-files.ts';
+import type { AppendFile, StoreFiles } from '../../../src/agent/pipeline/store-files.ts';
 import { droppedIn } from '../../../src/core/base/counters.ts';
 import { type Duration, seconds } from '../../../src/core/base/duration.ts';
 import { QUEUES, type QueueName } from '../../../src/core/contract/event.ts';
@@ -10,6 +10,7 @@ import type { OutgoingEvent, QueuedEvent } from '../../../src/core/contract/stor
 import { modelRuns } from '../../fuzz.ts';
 import { assertClosed, contents, event, type Fixture, fixture, jsonOf } from './queue-fixture.ts';
 import { type Operation, SimulatedFiles, seeded } from './simulated-files.ts';
+import { synchronousFiles } from './synchronous-files.ts';
 
 const RUNS = 2_100;
 const STEPS = 25;
@@ -91,9 +92,9 @@ class Run {
   /** Open files of a real process, which the kernel closes when it is killed. */
   readonly #opened: AppendFile[] = [];
   readonly #realFiles: StoreFiles = {
-    ...systemFiles,
+    ...synchronousFiles,
     create: (path) => {
-      const file = systemFiles.create(path);
+      const file = synchronousFiles.create(path);
       this.#opened.push(file);
       return file;
     },
@@ -239,7 +240,7 @@ class Run {
     const canBeFreed = this.#refusal('remove', '') === undefined && queues.store().place === 'disk';
     if (!this.#world.faults && !pinned && canBeFreed) {
       const onDisk = this.#world.real
-        ? QUEUES.flatMap((queue) => systemFiles.list(join(this.#folder, queue.toLowerCase())))
+        ? QUEUES.flatMap((queue) => synchronousFiles.list(join(this.#folder, queue.toLowerCase())))
             .map(({ size = 0 }) => size)
             .reduce((all, size) => all + size, 0)
         : [...this.#files.files.values()].reduce((all, { data }) => all + data.length, 0);

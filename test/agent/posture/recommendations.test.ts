@@ -8,12 +8,12 @@ import {
   type RecommendationId,
 } from '../../../src/agent/posture/recommendation.ts';
 import { Recommendations } from '../../../src/agent/posture/recommendations.ts';
-import { immediateStateFiles } from '../../../src/agent/state/state-files.ts';
 import type { Clock } from '../../../src/core/base/clock.ts';
 import { type Duration, days, hours, milliseconds, minutes, seconds } from '../../../src/core/base/duration.ts';
 import type { LogLine } from '../../../src/core/base/log.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
+import { immediateStateFiles } from '../state/immediate-state-files.ts';
 
 const TIME = Date.parse('2026-05-01T12:00:00.000Z');
 const at = (milliseconds: number) => new Date(milliseconds).toISOString();

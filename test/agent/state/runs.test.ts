@@ -7,6 +7,7 @@ import { systemClock } from '../../../src/core/base/clock.ts';
 import { minutes } from '../../../src/core/base/duration.ts';
 import { createLog, type LogLine } from '../../../src/core/base/log.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
+import { immediateStateFiles } from './immediate-state-files.ts';
 
 const START = new Date('2026-01-01T00:00:00.000Z');
 
@@ -33,7 +34,14 @@ describe('the runs of the agent', () => {
   /** Begins a run a minute after the last one began. It ends when `stop` is called, or never. */
   const begin = async () => {
     const log = createLog({ level: 'silent', tap: { level: 'info', accept: (line) => logged.push(line) } });
-    const runs = new Runs({ file, bootId, isAskedTo: () => isAskedTo, clock: systemClock, log });
+    const runs = new Runs({
+      files: immediateStateFiles,
+      file,
+      bootId,
+      isAskedTo: () => isAskedTo,
+      clock: systemClock,
+      log,
+    });
     await runs.start();
     await runs.report.start();
     await time.tickAsync(minutes(1));

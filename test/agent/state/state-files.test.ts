@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statSync }
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import sinon from 'sinon';
-import { BackgroundStateFiles, immediateStateFiles, type StateFiles } from '../../../src/agent/state/state-files.ts';
+import { BackgroundStateFiles, type StateFiles } from '../../../src/agent/state/state-files.ts';
 import { UnsavedFiles } from '../../../src/agent/state/unsaved-files.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { minutes, seconds } from '../../../src/core/base/duration.ts';
@@ -11,6 +11,7 @@ import { Lane } from '../../../src/core/base/lane.ts';
 import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { HandClock } from '../pipeline/queue-fixture.ts';
+import { immediateStateFiles } from './immediate-state-files.ts';
 
 describe('state files', () => {
   let folder: string;

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { linkSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { immediateStateFiles } from '../../../src/agent/state/state-files.ts';
 import { StateFolder } from '../../../src/agent/state/state-folder.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
+import { immediateStateFiles } from './immediate-state-files.ts';
 
 describe('StateFolder', () => {
   let folder: string;

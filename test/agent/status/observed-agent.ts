@@ -14,7 +14,6 @@ import { Triggers } from '../../../src/agent/pipeline/triggers.ts';
 import { Recommendations } from '../../../src/agent/posture/recommendations.ts';
 import { SnapshotPosture } from '../../../src/agent/posture/snapshot-posture.ts';
 import type { Restarts } from '../../../src/agent/state/runs.ts';
-import { immediateStateFiles } from '../../../src/agent/state/state-files.ts';
 import type { Observed } from '../../../src/agent/status/observe.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import type { BaselinePosture } from '../../../src/core/contract/baseline.ts';
@@ -28,6 +27,8 @@ import { temporaryFolder } from '../../harness/folders.ts';
 import { records } from '../collectors/samples.ts';
 import { nameOf, publishedDialect } from '../config/published.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
+import { synchronousFiles } from '../pipeline/synchronous-files.ts';
+import { immediateStateFiles } from '../state/immediate-state-files.ts';
 
 export const TIME = new Date('2024-05-01T12:00:00.000Z');
 
@@ -64,8 +65,21 @@ export class ObservedAgent {
     const { settings } = this;
     const log = quietLog();
     const clock = systemClock;
-    const queues = new EventQueues({ directory: join(folder, 'queues'), settings, clock, log });
-    const aggregator = new Aggregator({ settings, clock, queues, directory: join(folder, 'aggregates'), log });
+    const queues = new EventQueues({
+      files: synchronousFiles,
+      directory: join(folder, 'queues'),
+      settings,
+      clock,
+      log,
+    });
+    const aggregator = new Aggregator({
+      files: synchronousFiles,
+      settings,
+      clock,
+      queues,
+      directory: join(folder, 'aggregates'),
+      log,
+    });
     const lookups = {
       newBatch: () => {},
       userName: () => 'root',

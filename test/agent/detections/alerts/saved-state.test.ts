@@ -3,12 +3,13 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { SavedState } from '../../../../src/agent/detections/alerts/saved-state.ts';
-import { immediateStateFiles, type StateFiles } from '../../../../src/agent/state/state-files.ts';
+import type { StateFiles } from '../../../../src/agent/state/state-files.ts';
 import { systemClock } from '../../../../src/core/base/clock.ts';
 import { minutes, seconds } from '../../../../src/core/base/duration.ts';
 import type { LogLine } from '../../../../src/core/base/log.ts';
 import { temporaryFolder } from '../../../harness/folders.ts';
 import { quietLog } from '../../pipeline/memory-queues.ts';
+import { immediateStateFiles } from '../../state/immediate-state-files.ts';
 
 describe('SavedState', () => {
   let time: sinon.SinonFakeTimers;
