@@ -3,9 +3,8 @@ import { printableJson } from '../../core/base/text.ts';
 import { readArguments, table, type World } from '../../core/command-line/command.ts';
 import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalConfiguration } from '../config/local.ts';
 import { type Finding, failed, note } from './check/finding.ts';
-import { gatherSituation } from './check/gather.ts';
 import { runChecks, systemChecks } from './check/index.ts';
-import type { Situation } from './check/situation.ts';
+import { gatherSituation, type Situation } from './check/situation.ts';
 
 export const summary = 'Check everything that the agent needs, and print a remedy for each problem.';
 export const usage = `vakt check [--config FILE] [--verbose] [--json]

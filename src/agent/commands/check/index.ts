@@ -1,28 +1,15 @@
+import { capabilities, container, processes } from './access.ts';
 import { audit } from './audit.ts';
-import { capabilities } from './capabilities.ts';
 import { clock } from './clock.ts';
-import { codeCache } from './code-cache.ts';
-import { configuration } from './configuration.ts';
-import { container } from './container.ts';
-import { controlSocket } from './control-socket.ts';
-import { copies } from './copies.ts';
-import { disk } from './disk.ts';
-import { events } from './events.ts';
+import { events, snapshots } from './collectors.ts';
+import { configuration, limits, routing } from './configuration.ts';
+import { agentsHub, hub, identity, networkPath } from './connection.ts';
 import { type Finding, failed } from './finding.ts';
-import { agentsHub, hub } from './hub.ts';
-import { identity } from './identity.ts';
-import { limits } from './limits.ts';
-import { memory } from './memory.ts';
-import { networkPath } from './network-path.ts';
-import { openFiles } from './open-files.ts';
-import { processes } from './processes.ts';
-import { routing } from './routing.ts';
-import { runningAgent } from './running-agent.ts';
-import { secrets } from './secrets.ts';
+import { codeCache, memory, openFiles, tasks } from './resources.ts';
+import { controlSocket, runningAgent } from './running-agent.ts';
+import { copies, secrets } from './secrets.ts';
 import type { Check, Situation } from './situation.ts';
-import { snapshots } from './snapshots.ts';
-import { stateDirectory } from './state-directory.ts';
-import { tasks } from './tasks.ts';
+import { disk, stateDirectory } from './state-directory.ts';
 
 /** All checks, in the order of the output. A check comes after those that it depends on. */
 export const checks: readonly Check[] = [

@@ -1,16 +1,22 @@
 import { systemClock } from '../../../core/base/clock.ts';
+import { askControlSocket, isNoAgentListening } from '../../../core/base/control-socket.ts';
+import { agentUsesCopies } from '../../../core/base/credential-copies.ts';
 import { seconds } from '../../../core/base/duration.ts';
-import type { AgentError } from '../../../core/base/errors.ts';
-import type { HubFailure, Transport } from '../../../core/contract/hub.ts';
-import type { Network, Target } from '../../../core/network/network.ts';
-import type { LocalSettings } from '../../config/local.ts';
-import type { TransportChoice } from '../../hub/transport.ts';
+import { type AgentError, toAgentError } from '../../../core/base/errors.ts';
+import { createLog } from '../../../core/base/log.ts';
+import { HubFailure, type Transport } from '../../../core/contract/hub.ts';
+import { Network } from '../../../core/network/network.ts';
+import { credentialFilesOf, DEFAULT_CONFIG_FILE, hashOfLocalFile, type LocalSettings } from '../../config/local.ts';
+import { TransportChoice } from '../../hub/transport.ts';
 import type { Identity, Presentation, Step } from '../../identity/identity.ts';
-import type { ServiceUnit } from '../../linux/self/service-unit.ts';
+import { createIdentity } from '../../identity/kinds.ts';
+import { askServiceUnit, type ServiceUnit } from '../../linux/self/service-unit.ts';
+import type { StateFiles } from '../../state/state-files.ts';
+import { StateFolder } from '../../state/state-folder.ts';
 import type { LocalStatus } from '../../status/schema.ts';
 import type { Finding } from './finding.ts';
 
-/** One check of `vakt check`. To add one: a file that exports it, and a line in index.ts. */
+/** One check of `vakt check`. To add one: export it from the file of its subject, and add a line to index.ts. */
 export interface Check {
   /** The heading of its findings. */
   readonly name: string;
@@ -41,8 +47,6 @@ export interface Situation {
   readonly transports: TransportChoice;
   /** What the agent uses now, or first. */
   readonly transport: Transport;
-  /** Tests the connection to the hub, once; `undefined` if the hub is unknown. */
-  readonly networkPath: () => Promise<NetworkPath | undefined>;
   /** Aborts at Ctrl-C. */
   readonly signal: AbortSignal;
 }
@@ -72,19 +76,103 @@ export interface Presented {
   readonly isLeftToAgent?: true;
 }
 
-/** Findings about the connection to the hub by one transport, up to TLS. */
-export interface Walk {
-  readonly transport: Transport;
-  readonly target: Target;
-  readonly findings: readonly Finding[];
-  /** Why the hub can't be reached by it. */
-  readonly failure?: HubFailure;
+/** Where systemd makes the copies, in a folder for each service. Only root can write there. */
+export const CREDENTIALS = '/run/credentials';
+
+export async function gatherSituation(
+  configFile: string,
+  local: LocalSettings,
+  signal: AbortSignal,
+  credentials = CREDENTIALS,
+): Promise<Situation> {
+  const network = networkOf(local);
+  const agent = await findAgent(configFile, local, signal);
+  agentUsesCopies(copiesUsedBy(agent.status, local).keys()); // for the remedies of the steps below
+  const mayRun = agent.status !== undefined || agent.statusError !== undefined;
+  const identity = 'id' in network ? network : await present({ local, network, mayRun, signal });
+  const transports = transportsOf(local);
+  const transport = agent.statusByThisFile?.credential?.transport ?? transports.next();
+  return { configFile, local, agent, credentials, mayRun, identity, network, transports, transport, signal };
 }
 
-/** The connection that the agent uses. */
-export interface NetworkPath {
-  readonly taken: Walk;
-  readonly findings: readonly Finding[];
+function networkOf({ hub }: LocalSettings): Network | AgentError {
+  try {
+    return new Network({ ...hub, environment: process.env, clock: systemClock });
+  } catch (error) {
+    return toAgentError(error);
+  }
+}
+
+/** With `auto`, the agent begins with what it remembers. */
+function transportsOf({ hub, stateDirectory }: LocalSettings): TransportChoice {
+  const state = new StateFolder(stateDirectory, READ_ONLY);
+  return new TransportChoice({ setting: hub.transport, state, clock: systemClock });
+}
+
+const READ_ONLY: StateFiles = { replace: () => {}, remove: () => {}, settled: async () => {} };
+
+async function present({
+  local,
+  network,
+  mayRun,
+  signal,
+}: {
+  local: LocalSettings;
+  network: Network;
+  mayRun: boolean;
+  signal: AbortSignal;
+}): Promise<Presented | AgentError> {
+  let identity: Identity;
+  try {
+    identity = createIdentity(local.identity, {
+      hub: local.hub,
+      network,
+      clock: systemClock,
+      log: createLog({ level: 'silent' }),
+      environment: process.env,
+      state: new StateFolder(local.stateDirectory, READ_ONLY),
+      mayCreate: false,
+    });
+  } catch (error) {
+    return toAgentError(error);
+  }
+  const steps: Step[] = [];
+  if (mayRun && identity.isLocal !== true) return { identity, steps, isLeftToAgent: true };
+  try {
+    const presentation = await identity.present({ signal, onStep: (made) => steps.push(made) });
+    return { identity, steps, presentation };
+  } catch (thrown) {
+    signal.throwIfAborted();
+    return {
+      identity,
+      steps,
+      failure: thrown instanceof HubFailure ? thrown : new HubFailure(toAgentError(thrown), undefined),
+    };
+  }
+}
+
+async function findAgent(
+  configFile: string,
+  { controlSocket }: LocalSettings,
+  signal: AbortSignal,
+): Promise<RunningAgent> {
+  try {
+    const status = (await askControlSocket(controlSocket, '/status', { signal })) as LocalStatus;
+    const { localFileHash } = status; // none: the agent is older than this member
+    const isByAnother = localFileHash !== undefined && localFileHash !== hashOfLocalFile(configFile);
+    return isByAnother ? { status } : { status, statusByThisFile: status };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!isNoAgentListening(error)) return { statusError: toAgentError(error) };
+    const unit = configFile === DEFAULT_CONFIG_FILE ? await askServiceUnit(signal) : undefined;
+    return unit === undefined ? {} : { unit };
+  }
+}
+
+/** By file, the copies that a running agent uses of the configuration's secrets and certificates. */
+export function copiesUsedBy(status: LocalStatus | undefined, local: LocalSettings): ReadonlyMap<string, string> {
+  const files = credentialFilesOf(local);
+  return new Map(Object.entries(status?.hub?.copies ?? {}).filter(([file]) => files.includes(file)));
 }
 
 /** For one step of a check. */

@@ -97,7 +97,7 @@ export class Feeds {
     return this.#ladder.status(feed);
   }
 
-  /** Status of the feed that reports most of what is wanted. */
+  /** Status of the feed that serves most requested streams. */
   wantedStatus(): SourceStatus {
     return this.#ladder.wantedStatus();
   }

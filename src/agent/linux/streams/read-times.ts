@@ -43,7 +43,7 @@ export class ReadTimes {
   #exitsSince: Duration;
   #last: Duration;
 
-  /** @param hasStarts whether a feed reports starts, or is about to be opened; otherwise, nothing has to be waited for */
+  /** @param hasStarts whether a feed reports starts, or is about to be opened; otherwise the current time is returned */
   constructor(clock: Clock, hasStarts: () => boolean) {
     this.#clock = clock;
     this.#hasStarts = hasStarts;

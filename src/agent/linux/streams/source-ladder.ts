@@ -189,7 +189,7 @@ export class SourceLadder {
       : { state: 'degraded', source: rung.name, ...explained };
   }
 
-  /** The status of the feed that reports most of what is wanted. */
+  /** The status of the feed that serves most requested streams. */
   wantedStatus(): SourceStatus {
     return this.status(this.#parts.wanted().feeds.has('starts') ? 'starts' : 'audit');
   }

@@ -6,8 +6,8 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Finding } from '../../../../src/agent/commands/check/finding.ts';
-import { gatherSituation } from '../../../../src/agent/commands/check/gather.ts';
 import { checks, runChecks } from '../../../../src/agent/commands/check/index.ts';
+import { gatherSituation } from '../../../../src/agent/commands/check/situation.ts';
 import { readLocalSettings } from '../../../../src/agent/config/local.ts';
 import { systemClock } from '../../../../src/core/base/clock.ts';
 import { serveControlSocket } from '../../../../src/core/base/control-socket.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describeContainer } from '../../../../src/agent/commands/check/container.ts';
+import { describeContainer } from '../../../../src/agent/commands/check/access.ts';
 import { assertFinding, CheckBench } from './bench.ts';
 
 const FIRST = { user: 'user:[4026531837]', pid: 'pid:[4026531836]', net: 'net:[1]' };

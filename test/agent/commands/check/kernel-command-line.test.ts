@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { checkKernelCommandLine } from '../../../../src/agent/commands/check/kernel-command-line.ts';
+import { checkKernelCommandLine } from '../../../../src/agent/commands/check/audit.ts';
 import { temporaryFolder } from '../../../harness/folders.ts';
 
 describe("vakt check, the kernel's command line", () => {

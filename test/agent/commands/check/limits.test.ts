@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { checkAudit } from '../../../../src/agent/commands/check/audit.ts';
-import { checkBudget } from '../../../../src/agent/commands/check/memory.ts';
 import { groupLimitOf } from '../../../../src/agent/commands/check/process.ts';
-import { checkTaskLimit } from '../../../../src/agent/commands/check/tasks.ts';
+import { checkBudget, checkTaskLimit } from '../../../../src/agent/commands/check/resources.ts';
 import { CWD } from '../../../../src/agent/linux/audit/reassembler.ts';
 import { decodeRule, memoRule } from '../../../../src/agent/linux/audit/rules.ts';
 import { skip } from '../../../harness/require.ts';

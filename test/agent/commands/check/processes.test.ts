@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { checkProc } from '../../../../src/agent/commands/check/processes.ts';
+import { checkProc } from '../../../../src/agent/commands/check/access.ts';
 import { assertFinding } from './bench.ts';
 
 describe('vakt check: the /proc of the agent', () => {
