@@ -14,6 +14,7 @@ import {
 import { sourceOf, useCopies, usedCopies } from '../../../src/core/base/credential-copies.ts';
 import { days, hours, minutes, seconds } from '../../../src/core/base/duration.ts';
 import { AgentError } from '../../../src/core/base/errors.ts';
+import { PERMISSIONS } from '../../../src/core/contract/method.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { skip } from '../../harness/require.ts';
 
@@ -66,15 +67,7 @@ describe('readLocalSettings', () => {
       collectors: { loopbackConnections: false },
       audit: { backlogWait: false },
       detections: { enabled: true, rulesDirectory: '/etc/vakt/rules.d', redact: true },
-      directMethods: {
-        ping: true,
-        collectNow: true,
-        flush: true,
-        pause: true,
-        setLogLevel: true,
-        getStatus: true,
-        getDiagnostics: true,
-      },
+      directMethods: Object.fromEntries(PERMISSIONS.map((name) => [name, true])),
       limits: {
         shortestMessageFrequency: seconds(10),
         shortestSnapshotFrequency: minutes(5),
@@ -111,15 +104,7 @@ describe('readLocalSettings', () => {
       collectors: { loopbackConnections: true },
       audit: { backlogWait: true },
       detections: { enabled: false, rulesDirectory: '/rules', badAddressesFile: '/bad.txt', redact: false },
-      directMethods: {
-        ping: false,
-        collectNow: false,
-        flush: false,
-        pause: false,
-        setLogLevel: false,
-        getStatus: false,
-        getDiagnostics: false,
-      },
+      directMethods: Object.fromEntries(PERMISSIONS.map((name) => [name, false])),
       limits: {
         shortestMessageFrequency: 'PT1S',
         shortestSnapshotFrequency: 'PT2S',
@@ -442,13 +427,7 @@ describe('readLocalSettings', () => {
         'VAKT_DETECTIONS__RULES_DIRECTORY',
         'VAKT_DETECTIONS__BAD_ADDRESSES_FILE',
         'VAKT_DETECTIONS__REDACT',
-        'VAKT_DIRECT_METHODS__PING',
-        'VAKT_DIRECT_METHODS__COLLECT_NOW',
-        'VAKT_DIRECT_METHODS__FLUSH',
-        'VAKT_DIRECT_METHODS__PAUSE',
-        'VAKT_DIRECT_METHODS__SET_LOG_LEVEL',
-        'VAKT_DIRECT_METHODS__GET_STATUS',
-        'VAKT_DIRECT_METHODS__GET_DIAGNOSTICS',
+        ...PERMISSIONS.map((name) => `VAKT_DIRECT_METHODS__${name.replace(/[A-Z]/g, '_$&').toUpperCase()}`),
         'VAKT_LIMITS__SHORTEST_MESSAGE_FREQUENCY',
         'VAKT_LIMITS__SHORTEST_SNAPSHOT_FREQUENCY',
         'VAKT_LIMITS__LONGEST_MESSAGE_FREQUENCY',
