@@ -100,11 +100,18 @@ ${distinct(rules.flatMap(({ facts }) => techniquesOf(facts)))
 `;
 }
 
-function percent({ alerts }: Trials, key: 'found' | 'visible'): string {
-  const all = Object.values(alerts);
-  const sum = (of: 'found' | 'visible' | 'attacks') => all.reduce((total, each) => total + each[of], 0);
-  return `${((100 * sum(key)) / sum('attacks')).toFixed(1)} %`;
+/** The sentences in README.md about attacks that the rules were not tuned on. */
+export function recallText(trials: Trials): string {
+  const [attacks, visible, found] = (['attacks', 'visible', 'found'] as const).map((key) => total(trials, key));
+  return `Of ${attacks} attacks that the rules were not tuned on, ${visible} (${percent(trials, 'visible')}) raise an alert by default. At the lowest minimum level
+(\`detectionsMinimumLevel\`) ${found} (${percent(trials, 'found')}) do. [config/detections/README.md](config/detections/README.md) lists both for each alert.`;
 }
+
+const total = ({ alerts }: Pick<Trials, 'alerts'>, key: 'found' | 'visible' | 'attacks') =>
+  Object.values(alerts).reduce((sum, each) => sum + each[key], 0);
+
+const percent = (trials: Trials, key: 'found' | 'visible') =>
+  `${((100 * total(trials, key)) / total(trials, 'attacks')).toFixed(1)} %`;
 
 function trialCells(type: string, rules: readonly ParsedRule[], { cases, alerts }: Trials): readonly string[] {
   const { attacks = 0, lookAlikes = 0 } = cases[type] ?? {};

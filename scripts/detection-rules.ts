@@ -10,8 +10,8 @@ import { readRuleSet } from '../src/agent/detections/sigma/rule-set.ts';
 import { keptFigures } from '../test/agent/detections/recall.ts';
 import { ruleCases, type UnseenCase } from '../test/agent/detections/unseen-cases.ts';
 import { jsonLines, readRuleFiles, throwIfFaulty } from './compiled-rules.ts';
-import { alertsDocument, attackLayer, type Trials } from './detection-docs.ts';
-import type { DocumentGenerator } from './documents.ts';
+import { alertsDocument, attackLayer, recallText, type Trials } from './detection-docs.ts';
+import { type DocumentGenerator, pageWithPart } from './documents.ts';
 
 const FOLDER = fileURLToPath(new URL('../../config/detections', import.meta.url));
 
@@ -23,6 +23,7 @@ export const detectionDocuments: readonly DocumentGenerator[] = [
   { path: 'config/detections/rules.json', generate: () => compileRules(FOLDER) },
   { path: 'config/detections/attacks.json', generate: () => sampleAttacks(builtInRules().rules, ruleCases()) },
   { path: 'config/detections/README.md', generate: () => alertsDocument(builtInRules().rules, trials()) },
+  pageWithPart('README.md', 'recall', () => recallText(trials())),
   { path: 'config/detections/attack-layer.json', generate: () => attackLayer(builtInRules().rules) },
 ];
 
