@@ -167,7 +167,7 @@ export class Soak {
     const agent = this.#bed.startAgent({
       ...(log === undefined
         ? { through: loginFile === undefined ? [] : withLogFolder(join(loginFile, '..')) }
-        : { through: WITHOUT_CAPABILITIES, heard: (line: string) => log.heard(line) }),
+        : { through: WITHOUT_CAPABILITIES, onLine: (line: string) => log.heard(line) }),
       options: [
         ...['--import', SHIFTED_CLOCK, '--expose-gc', '--import', LIVE_MEMORY],
         ...(log === undefined ? [] : ['--import', TELL_STARTS]),
