@@ -1,4 +1,5 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { systemClock } from '../../src/core/base/clock.ts';
 
 type Options = NonNullable<ParseArgsConfig['options']>;
 
@@ -24,3 +25,11 @@ export function wrongUsage(usage: string, why = ''): never {
   process.stderr.write(`${why}${usage}`);
   process.exit(2);
 }
+
+export const isCount = (value: number): boolean => Number.isSafeInteger(value) && value >= 1;
+
+/** A seed for a run without the option `--seed`. */
+export const newSeed = (): number => systemClock.now().getTime() % 1_000_000;
+
+/** Prints a line. */
+export const say = (line: string): boolean => process.stdout.write(`${line}\n`);

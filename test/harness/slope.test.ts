@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { Random } from './crash/random.ts';
+import { Random } from './scenario/random.ts';
 import { slopeBeside, slopeOf } from './slope.ts';
 
 const near = (actual: number | undefined, expected: number) =>

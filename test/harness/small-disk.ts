@@ -9,6 +9,7 @@ import { errnoOf } from '../../src/core/base/errors.ts';
 export class SmallDisk {
   readonly folder: string;
   readonly #others: string;
+  #stopFilling: (() => Promise<void>) | undefined;
 
   /** @param size in bytes */
   constructor(folder: string, size: number) {
@@ -18,8 +19,8 @@ export class SmallDisk {
     execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size},mode=0700`, 'tmpfs', folder], { stdio: 'pipe' });
   }
 
-  /** Other processes fill all free space, now and later. @returns a function that stops them and removes their files */
-  fill(): () => Promise<void> {
+  /** Other processes fill all free space, now and later, until `free`. */
+  fill(): void {
     const stop = new AbortController();
     const filling = (async () => {
       while (!stop.signal.aborted) {
@@ -27,11 +28,16 @@ export class SmallDisk {
         await systemClock.sleep(milliseconds(20), stop.signal);
       }
     })();
-    return async () => {
+    this.#stopFilling = async () => {
       stop.abort();
       await filling;
-      rmSync(this.#others);
     };
+  }
+
+  /** Stops the other processes, and removes their files. */
+  async free(): Promise<void> {
+    await this.#stopFilling?.();
+    rmSync(this.#others);
   }
 
   /** Remounts it as an administrator does. The kernel refuses this while a file is open for writing. */

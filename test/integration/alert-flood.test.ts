@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { seconds } from '../../src/core/base/duration.ts';
-import { missingForCrash, missingForOwnRules, TELL_STARTS, WITHOUT_CAPABILITIES } from '../harness/crash/chain.ts';
-import { NumberedLog } from '../harness/crash/numbered-log.ts';
-import { Random } from '../harness/crash/random.ts';
 import { require } from '../harness/require.ts';
+import { missingForLog, missingForOwnRules, reading } from '../harness/scenario/launch.ts';
+import { NumberedLog } from '../harness/scenario/numbered-log.ts';
+import { Random } from '../harness/scenario/random.ts';
 import { assertClosed, QUICK, TestBed } from './test-bed.ts';
 
 const STARTS = 3_000;
@@ -26,7 +26,7 @@ describe('A flood of alerts', function () {
   let bed: TestBed;
 
   before(function () {
-    require(this, missingForCrash() ?? missingForOwnRules());
+    require(this, missingForLog() ?? missingForOwnRules());
   });
   beforeEach(async () => {
     bed = await TestBed.open({ desired: { ...QUICK, detectionsMinimumLevel: { value: 'critical' } } });
@@ -44,14 +44,7 @@ describe('A flood of alerts', function () {
     mkdirSync(rulesDirectory, { mode: 0o755 });
     for (let n = 0; n < RULES; n += 1) writeFileSync(join(rulesDirectory, `flood${n}.yml`), rule(n), { mode: 0o644 });
     bed.writeConfiguration({ hostRoot: log.hostRoot, detections: { rulesDirectory } });
-    const agent = bed.startAgent({
-      through: WITHOUT_CAPABILITIES,
-      options: ['--import', TELL_STARTS],
-      onLine: (line) => {
-        const { pid, argv } = JSON.parse(line) as { pid: number; argv: string[] };
-        log.ran(pid, argv);
-      },
-    });
+    const agent = bed.startAgent(reading(log));
     await agent.waitForStatus(({ collectors }) => collectors.ProcessCreate?.source === 'auditLog', seconds(90));
     await agent.waitForStatus(({ configuration }) => configuration.source === 'desired');
     log.burst(STARTS);

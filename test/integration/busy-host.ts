@@ -4,10 +4,10 @@ import type { LocalStatus } from '../../src/agent/status/schema.ts';
 import { systemClock } from '../../src/core/base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../src/core/base/duration.ts';
 import { median } from '../bench/figures.ts';
-import { TELL_STARTS, WITHOUT_CAPABILITIES } from '../harness/crash/chain.ts';
-import { MARK } from '../harness/crash/numbered-events.ts';
-import { NumberedLog } from '../harness/crash/numbered-log.ts';
-import { Random } from '../harness/crash/random.ts';
+import { reading } from '../harness/scenario/launch.ts';
+import { MARK } from '../harness/scenario/numbered-events.ts';
+import { NumberedLog } from '../harness/scenario/numbered-log.ts';
+import { Random } from '../harness/scenario/random.ts';
 import { type AgentProcess, assertClosed, QUICK, type TestBed } from './test-bed.ts';
 
 /** Desired configuration for a loaded host: program starts and logins from auditd's log, and little else. */
@@ -68,15 +68,7 @@ export class BusyHost {
 
   /** Starts an agent without capabilities, which reads auditd's log. */
   async start(environment: NodeJS.ProcessEnv = {}): Promise<LocalStatus> {
-    this.#agent = this.#bed.startAgent({
-      through: WITHOUT_CAPABILITIES,
-      environment,
-      options: ['--import', TELL_STARTS],
-      onLine: (line) => {
-        const { pid, argv } = JSON.parse(line) as { pid: number; argv: string[] };
-        this.#log.ran(pid, argv);
-      },
-    });
+    this.#agent = this.#bed.startAgent({ environment, ...reading(this.#log) });
     return this.#agent.waitForStatus(
       ({ hub, collectors, configuration }) =>
         hub.state === 'connected' &&

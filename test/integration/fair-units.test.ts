@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { seconds } from '../../src/core/base/duration.ts';
-import { missingForCrash, missingForOwnRules, OFF, TELL_STARTS, WITHOUT_CAPABILITIES } from '../harness/crash/chain.ts';
-import { NumberedLog } from '../harness/crash/numbered-log.ts';
-import { Random } from '../harness/crash/random.ts';
 import { require } from '../harness/require.ts';
+import { missingForLog, missingForOwnRules, OFF, reading } from '../harness/scenario/launch.ts';
+import { NumberedLog } from '../harness/scenario/numbered-log.ts';
+import { Random } from '../harness/scenario/random.ts';
 import { assertClosed, DEVICE, MODULE, NO_LIMITS, QUICK, TestBed } from './test-bed.ts';
 
 /** At the start of the agent: 40 units for Low, of which a user may use 20; 45 for High; 5 in reserve for alerts. */
@@ -31,7 +31,7 @@ describe('A user that uses up the message units', function () {
   let userId = 0;
 
   before(function () {
-    require(this, missingForCrash() ?? missingForOwnRules());
+    require(this, missingForLog() ?? missingForOwnRules());
   });
   beforeEach(async () => {
     const off = Object.fromEntries([...OFF, 'OSBaseline'].map((name) => [`eventPriority${name}`, { value: 'Off' }]));
@@ -62,14 +62,7 @@ describe('A user that uses up the message units', function () {
       writeFileSync(join(rulesDirectory, `rule${n}.yml`), rule(n, marker), { mode: 0o644 });
     const limits = { ...NO_LIMITS, messageUnitsPerDay: UNITS_PER_DAY };
     bed.writeConfiguration({ hostRoot: log.hostRoot, detections: { rulesDirectory }, limits });
-    const agent = bed.startAgent({
-      through: WITHOUT_CAPABILITIES,
-      options: ['--import', TELL_STARTS],
-      onLine: (line) => {
-        const { pid, argv } = JSON.parse(line) as { pid: number; argv: string[] };
-        log.ran(pid, argv);
-      },
-    });
+    const agent = bed.startAgent(reading(log));
     await agent.waitForStatus(({ collectors }) => collectors.ProcessCreate?.source === 'auditLog', seconds(90));
     await agent.waitForStatus(({ configuration }) => configuration.source === 'desired');
     const of = (name: string, user: number) =>

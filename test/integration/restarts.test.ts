@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { missingForCrash } from '../harness/crash/chain.ts';
 import { require } from '../harness/require.ts';
-import { fullest } from '../harness/restarts/pace.ts';
+import { fullest } from '../harness/restarts/attempts.ts';
 import { Restarts } from '../harness/restarts/restarts.ts';
+import { missingForLog } from '../harness/scenario/launch.ts';
 
 /** Seed of the random restarts. The agent's own jitter differs each time. */
 const SEED = 5;
@@ -12,7 +12,7 @@ describe('An agent whose hub and proxy restart repeatedly', function () {
   this.timeout(420_000); // mostly less than a minute, but long back-offs and a loaded machine take longer
 
   it('delivers every event once, and never exceeds the rate of attempts', async function () {
-    require(this, missingForCrash());
+    require(this, missingForLog());
     const lines: string[] = [];
     const say = (line: string) => lines.push(line);
     // Restarts without time to recover between them cause few back-offs.
@@ -23,10 +23,12 @@ describe('An agent whose hub and proxy restart repeatedly', function () {
       calm: 0,
       longest: 2,
       say,
+      isVerbose: true,
     });
     assert.deepEqual(outcome.violations, [], lines.join('\n'));
-    assert.equal(outcome.delivered, outcome.events);
-    assert.ok(outcome.events > RESTARTS, lines.join('\n'));
+    const { delivered = 0, events = 0 } = outcome.settled ?? {};
+    assert.equal(delivered, events);
+    assert.ok(events > RESTARTS, lines.join('\n'));
     assert.ok(outcome.recoveries.length > 0);
     assert.ok(
       Object.values(outcome.mostPerMinute).some((most) => most > 1),

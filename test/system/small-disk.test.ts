@@ -81,7 +81,7 @@ describe('An agent whose state directory is on a disk of 1 MiB', function () {
   it('counts the events it drops while the disk is full, and recovers once there is space', async () => {
     await bed.hub.offline();
     await collectMore(4);
-    const stop = disk.fill();
+    disk.fill();
     const full = await closed((status) => dropped(status) >= 5);
     assert.ok((full.delivery.dropped.unwritable ?? 0) > 0, JSON.stringify(full.delivery.dropped));
     assert.equal(full.store.place, 'disk');
@@ -90,7 +90,7 @@ describe('An agent whose state directory is on a disk of 1 MiB', function () {
     const before = full.delivery.delivered;
     await closed(({ delivery }) => delivery.delivered > before);
 
-    await stop();
+    await disk.free();
     const { dropped: lost } = (await agent.waitForStatus(({ delivery }) => delivery.queued.highEvents === 0)).delivery;
     await agent.waitForLog(({ msg }) => msg === 'Writing the queue works again.', seconds(60));
     const after = await closed((status) => status.delivery.delivered > before + 10 && status.state === 'running');

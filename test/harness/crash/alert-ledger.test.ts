@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
+import type { Books } from '../scenario/ledger.ts';
+import type { NumberedEvents } from '../scenario/numbered-events.ts';
 import { AlertLedger } from './alert-ledger.ts';
-import type { Books } from './ledger.ts';
-import type { NumberedEvents } from './numbered-events.ts';
 
 /** Tests of the checker for runs that kill agents with alerts: it must detect every fault. */
 describe('the ledger of alerts of killed agents', () => {

@@ -1,7 +1,7 @@
 import type { Envelope } from '../../../src/core/contract/event.ts';
+import { type Books, booksThatDoNotClose, droppedIn, type Findings, type Judge } from '../scenario/ledger.ts';
+import type { NumberedEvents } from '../scenario/numbered-events.ts';
 import { type AlertLoad, isEnough, nameIn } from './alert-load.ts';
-import { type Books, booksThatDoNotClose, droppedIn, type Findings, type Judge } from './ledger.ts';
-import type { NumberedEvents } from './numbered-events.ts';
 
 const HOUR_MS = 3_600_000;
 

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CorrelationState } from '../../../src/agent/detections/engine/correlations.ts';
 import type { LogRecord } from '../../integration/test-bed.ts';
-import type { Random } from './random.ts';
+import type { Random } from '../scenario/random.ts';
 
 /**
  * Alerts are limited to 20 per hour and rule, and 120 per hour and device: in ten lives of an agent, all stay below.

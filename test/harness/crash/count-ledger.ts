@@ -1,6 +1,6 @@
 import type { Envelope } from '../../../src/core/contract/event.ts';
-import { type Books, booksThatDoNotClose, droppedIn, type Findings, type Judge } from './ledger.ts';
-import { MARK, type NumberedEvents } from './numbered-events.ts';
+import { type Books, booksThatDoNotClose, droppedIn, type Findings, type Judge } from '../scenario/ledger.ts';
+import { MARK, type NumberedEvents } from '../scenario/numbered-events.ts';
 
 /** Compares the counts of repeated events that the hub received with the number of events that happened. */
 export class CountLedger implements Judge {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { missingForAudit } from '../../system/missing-for-audit.ts';
 import { require } from '../require.ts';
-import { missingForCrash, missingForOwnRules } from './chain.ts';
+import { missingForLog, missingForOwnRules } from '../scenario/launch.ts';
+
 import { crash } from './crash.ts';
 
 /** Seed, also for manual runs. It is always the same, while timing is random. */
@@ -15,18 +16,18 @@ describe('an agent that is killed with -9, again and again', function () {
   this.timeout(600_000); // takes two minutes on an idle machine
 
   it(`an agent killed ${RUNS} times delivers every event of auditd's log under a single id`, async function () {
-    require(this, missingForCrash());
+    require(this, missingForLog());
     const said: string[] = [];
     const { total, violations } = await crash({ runs: RUNS, seed: SEED, say: (line) => said.push(line) });
     assert.deepEqual(violations, [], said.join('\n'));
     assert.equal(total.runs, RUNS);
-    assert.ok(total.events > RUNS, said.join('\n'));
-    assert.equal(total.delivered + total.missing, total.events);
+    assert.ok(total.counts.events > RUNS, said.join('\n'));
+    assert.equal(total.counts.delivered + total.counts.missing, total.counts.events);
     process.stderr.write(`      ${said.at(-1)}\n`);
   });
 
   it('a killed agent delivers every count of aggregated events, and none twice', async function () {
-    require(this, missingForCrash());
+    require(this, missingForLog());
     const said: string[] = [];
     const { total, violations } = await crash({
       runs: COUNTED_RUNS,
@@ -35,12 +36,12 @@ describe('an agent that is killed with -9, again and again', function () {
       say: (line) => said.push(line),
     });
     assert.deepEqual(violations, [], said.join('\n'));
-    assert.ok(total.delivered > COUNTED_RUNS, said.join('\n'));
+    assert.ok(total.counts.delivered > COUNTED_RUNS, said.join('\n'));
     process.stderr.write(`      ${said.at(-1)}\n`);
   });
 
   it('a killed agent delivers every alert once under its own id, and its windows continue', async function () {
-    require(this, missingForCrash() ?? missingForOwnRules());
+    require(this, missingForLog() ?? missingForOwnRules());
     const said: string[] = [];
     const { total, violations } = await crash({
       runs: ALERT_RUNS,
@@ -64,7 +65,7 @@ describe('an agent that is killed with -9, again and again', function () {
       say: (line) => said.push(line),
     });
     assert.deepEqual(violations, [], said.join('\n'));
-    assert.ok(total.delivered > KERNEL_RUNS, said.join('\n'));
+    assert.ok(total.counts.delivered > KERNEL_RUNS, said.join('\n'));
     process.stderr.write(`      ${said.at(-1)}\n`);
   });
 });

@@ -1,5 +1,4 @@
-import { systemClock } from '../../../src/core/base/clock.ts';
-import { readOptions, wrongUsage } from '../options.ts';
+import { isCount, newSeed, readOptions, say, wrongUsage } from '../options.ts';
 import { crash } from './crash.ts';
 
 /*
@@ -19,15 +18,15 @@ const values = readOptions(
   USAGE,
 );
 const runs = Number(values.runs);
-const seed = Number(values.seed ?? systemClock.now().getTime() % 1_000_000);
+const seed = Number(values.seed ?? newSeed());
 const kinds = [values.kernel, values.aggregated, values.alerts].filter((kind) => kind);
-if (!Number.isSafeInteger(runs) || runs < 1 || !Number.isSafeInteger(seed) || kinds.length > 1) wrongUsage(USAGE);
+if (!isCount(runs) || !Number.isSafeInteger(seed) || kinds.length > 1) wrongUsage(USAGE);
 const { violations } = await crash({
   runs,
   seed,
   source: values.kernel ? 'auditUnicast' : 'auditLog',
   aggregated: values.aggregated,
   alerts: values.alerts,
-  say: (line) => process.stdout.write(`${line}\n`),
+  say,
 });
 process.exit(violations.length === 0 ? 0 : 1);

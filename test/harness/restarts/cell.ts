@@ -1,12 +1,13 @@
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../../src/core/base/duration.ts';
 import type { ConnectionRecord } from '../../../src/emulator/connection-log.ts';
-import { Random } from '../crash/random.ts';
+import type { Settled } from '../scenario/counted-agent.ts';
+import { Random } from '../scenario/random.ts';
 import { until } from '../until.ts';
-import { CountedAgent, EACH_EVENT, type Settled } from './counted-agent.ts';
 import { type Plan, planOf, type Situation } from './plans.ts';
 import { ATTEMPTS_WHEN_REFUSED } from './restarts.ts';
 import type { Site } from './site.ts';
+import { EACH_EVENT, SiteAgent } from './site-agent.ts';
 import { SITES, type SiteName } from './sites.ts';
 
 /** Result of an agent in one situation. */
@@ -56,7 +57,7 @@ const TOLD = [
 export class Cell {
   readonly #site: Site;
   readonly #plan: Plan;
-  readonly #agent: CountedAgent;
+  readonly #agent: SiteAgent;
   /** Length of the log when the trouble began. */
   #heardBefore = 0;
   readonly #admitted: Admitted[] = [];
@@ -67,7 +68,7 @@ export class Cell {
   private constructor(site: Site, plan: Plan) {
     this.#site = site;
     this.#plan = plan;
-    this.#agent = new CountedAgent(site, new Random(1));
+    this.#agent = new SiteAgent(site, new Random(1));
     for (const hub of site.hubs) {
       hub.on('connection', (record: ConnectionRecord) => {
         if (record.admitted) this.#admitted.push({ record, at: systemClock.monotonic(), closedAt: undefined });
@@ -103,14 +104,14 @@ export class Cell {
     const { trouble, when, byItself = false, limit } = this.#plan;
     this.#site.bed.startWith(EACH_EVENT); // it counts each event even without a hub
     if (when !== 'start') await this.#beConnected();
-    if (when === 'restart') await this.#agent.end();
+    if (when === 'restart') await this.#agent.stop();
     const refusedBefore = this.#refusals();
     this.#heardBefore = this.#agent.log.length;
     this.#from = systemClock.monotonic();
     await trouble.begin();
     if (when !== 'running') await this.#start();
     const stop = new AbortController();
-    const happening = this.#agent.happen(stop.signal);
+    const happening = this.#agent.load(stop.signal);
     let connected: Admitted;
     try {
       if (!byItself) {
@@ -135,7 +136,7 @@ export class Cell {
       did: this.#did(settled, gap),
       seconds: took,
       limit: limit / 1_000,
-      violations: [...this.#judge(took), ...settled.violations, ...this.#site.attempts.violations()],
+      violations: [...this.#judge(took), ...settled.violations],
     };
   }
 
@@ -167,7 +168,7 @@ export class Cell {
     const missing = () => must.filter((id) => !this.#ids().includes(id));
     const isExplained = () =>
       reason === undefined || this.#lines().some(({ id, msg }) => id !== undefined && reason.test(msg));
-    const what = () => `the agent to say ${must.join(', ')}, ${reason}; it wrote:\n${this.#lastLines()}`;
+    const what = () => `the agent to say ${must.join(', ')}, ${reason}; it wrote:\n${this.#agent.lastLines()}`;
     await until(what, () => missing().length === 0 && isExplained(), { limit: SAYS_WITHIN });
     await this.#agent.collects(seconds(30));
     await this.#untilNobodyRefuses();
@@ -193,7 +194,7 @@ export class Cell {
   async #relaunch(): Promise<void> {
     const { relaunch, changes } = this.#plan;
     if (relaunch === undefined) return;
-    await this.#agent.end();
+    await this.#agent.stop();
     this.#from = systemClock.monotonic();
     this.#agent.launch(changes, relaunch());
     await this.#agent.arrive();
@@ -203,7 +204,7 @@ export class Cell {
   async #recover(): Promise<Admitted> {
     let connected: Admitted | undefined;
     await until(
-      () => `the agent to connect; it wrote:\n${this.#lastLines()}`,
+      () => `the agent to connect; it wrote:\n${this.#agent.lastLines()}`,
       () => {
         connected = this.#admitted.find(({ at }) => at >= this.#from);
         return connected !== undefined;
@@ -236,13 +237,6 @@ export class Cell {
 
   #lines() {
     return this.#agent.log.slice(this.#heardBefore);
-  }
-
-  #lastLines(): string {
-    return this.#agent.log
-      .slice(-15)
-      .map((line) => JSON.stringify(line))
-      .join('\n');
   }
 
   #said(): string[] {

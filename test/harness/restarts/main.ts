@@ -1,9 +1,8 @@
 import { systemClock } from '../../../src/core/base/clock.ts';
-import { readOptions, wrongUsage } from '../options.ts';
-import { built } from './built.ts';
+import { isCount, newSeed, readOptions, say, wrongUsage } from '../options.ts';
 import { SITUATIONS, type Situation } from './plans.ts';
 import { type Outcome, type Recovery, Restarts } from './restarts.ts';
-import { SITES, type SiteName } from './sites.ts';
+import { built, SITES, type SiteName } from './sites.ts';
 import { isSituation, runTable } from './table.ts';
 
 /*
@@ -32,55 +31,46 @@ const values = readOptions(
 );
 const runs = Number(values.runs);
 const parallel = Number(values.parallel);
-const seed = Number(values.seed ?? systemClock.now().getTime() % 1_000_000);
+const seed = Number(values.seed ?? newSeed());
 const names = (values.kind ?? built()) as SiteName[];
 const situations = values.situation ?? SITUATIONS;
-const isCount = (value: number) => Number.isSafeInteger(value) && value >= 1;
 const areNumbers = isCount(runs) && isCount(parallel) && Number.isSafeInteger(seed);
 if (!areNumbers || names.some((name) => !(name in SITES)) || !situations.every(isSituation)) wrongUsage(USAGE);
 
-const say = (line: string): boolean => process.stdout.write(`${line}\n`);
 if (values.table) {
   const went = await runTable({ sites: names, situations: situations as readonly Situation[], parallel, say });
   process.exit(went ? 0 : 1);
 }
-const sayMore = values.verbose ? say : () => {};
-let failed = false;
-for (const site of names) {
+const outcomes: Outcome[] = [];
+for (const site of names) outcomes.push(...(await restart(site)));
+process.exit(outcomes.some(({ violations }) => violations.length > 0) ? 1 : 0);
+
+async function restart(site: SiteName): Promise<readonly Outcome[]> {
   const began = systemClock.monotonic();
-  const chains = Math.min(parallel, runs);
+  const agents = Math.min(parallel, runs);
   const outcomes = await Promise.all(
-    Array.from({ length: chains }, async (_, index): Promise<Outcome | Error> => {
-      const restarts = Math.floor(runs / chains) + (index < runs % chains ? 1 : 0);
-      try {
-        return await Restarts.run({ site, restarts, seed: seed + index, say: sayMore });
-      } catch (error) {
-        return error as Error;
-      }
+    Array.from({ length: agents }, (_, index) => {
+      const restarts = Math.floor(runs / agents) + (index < runs % agents ? 1 : 0);
+      return Restarts.run({ site, restarts, seed: seed + index, say, isVerbose: values.verbose });
     }),
   );
-  say(
-    `${site}, ${runs} restarts, seed ${seed}, ${chains} at a time, ${Math.round((systemClock.monotonic() - began) / 1_000)} s:`,
-  );
+  const took = Math.round((systemClock.monotonic() - began) / 1_000);
+  say(`${site}, ${runs} restarts, seed ${seed}, ${agents} at a time, ${took} s:`);
   for (const outcome of outcomes) report(outcome);
-  const done = outcomes.filter((outcome): outcome is Outcome => !(outcome instanceof Error));
-  sayRecoveries(done.flatMap(({ recoveries }) => recoveries));
+  sayRecoveries(outcomes.flatMap(({ recoveries }) => recoveries));
+  return outcomes;
 }
-process.exit(failed ? 1 : 0);
 
-function report(outcome: Outcome | Error): void {
-  if (outcome instanceof Error) {
-    failed = true;
-    say(`  FAILED: ${outcome.stack}`);
+function report({ settled, mostPerMinute, mostRefused }: Outcome): void {
+  if (settled === undefined) {
+    say('  failed before all events could be compared');
     return;
   }
-  const { events, delivered, repeated, missing, mostPerMinute, mostRefused, violations } = outcome;
+  const { events, delivered, repeated, missing } = settled;
   const pace = Object.entries(mostPerMinute).map(([name, most]) => `${name} ${most}`);
   say(
     `  ${events} events: ${delivered} delivered, ${repeated} repeated, ${missing} missing; attempts per minute: ${pace.join(', ')}; refused in a row: ${mostRefused}`,
   );
-  for (const violation of violations.slice(0, 10)) say(`  VIOLATION: ${violation}`);
-  if (violations.length > 0) failed = true;
 }
 
 function sayRecoveries(recoveries: readonly Recovery[]): void {

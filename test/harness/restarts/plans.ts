@@ -1,8 +1,9 @@
 import { type Duration, seconds } from '../../../src/core/base/duration.ts';
 import type { FailureId } from '../../../src/core/base/errors.ts';
 import { DEVICE, type Launch, MODULE } from '../../integration/test-bed.ts';
-import type { Changes } from './counted-agent.ts';
+import { once } from '../scenario/runner.ts';
 import type { Site, Trouble } from './site.ts';
+import type { Changes } from './site-agent.ts';
 import type { SiteName } from './sites.ts';
 
 /** The columns of the table, in their order. */
@@ -88,9 +89,7 @@ const CLOSED: readonly FailureId[] = ['HUB_UNREACHABLE'];
 const CREATED = 'Created the module at the hub, which did not have it.';
 const ASSIGNED = 'The provisioning service assigned the device to a hub.';
 
-const NOTHING: Trouble = { name: 'nothing', begin: () => {}, end: () => {} };
-
-const once = (name: string, run: () => Promise<void> | void): Trouble => ({ name, begin: run, end: () => {} });
+const NOTHING = once('nothing');
 
 /** @returns why the situation does not exist; `undefined` if it exists */
 export function planOf(name: SiteName, situation: Situation, site: Site): Plan | string {

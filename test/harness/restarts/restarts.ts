@@ -1,9 +1,11 @@
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { milliseconds, seconds } from '../../../src/core/base/duration.ts';
-import { Random } from '../crash/random.ts';
+import type { Settled } from '../scenario/counted-agent.ts';
+import { Random } from '../scenario/random.ts';
+import { runScenario, type Scenario, type Step, Verdict } from '../scenario/runner.ts';
 import { until } from '../until.ts';
-import { CountedAgent, EACH_EVENT, type Settled } from './counted-agent.ts';
 import type { Site, Trouble } from './site.ts';
+import { EACH_EVENT, SiteAgent } from './site-agent.ts';
 import { SITES, type SiteName } from './sites.ts';
 
 /** Twice the longest delay of the back-off, plus the time for connecting. */
@@ -19,6 +21,8 @@ export interface Options {
   readonly restarts: number;
   readonly seed: number;
   readonly say: (line: string) => void;
+  /** Whether it prints each fault. */
+  readonly isVerbose?: boolean;
   /** Probability that the agent may recover before the next fault. Default: 0.7. */
   readonly calm?: number;
   /** Maximum duration of a fault, in seconds. */
@@ -31,88 +35,113 @@ export interface Recovery {
   readonly seconds: number;
 }
 
-export interface Outcome extends Settled {
+export interface Outcome {
+  /** Absent if the run failed earlier. */
+  readonly settled: Settled | undefined;
   readonly recoveries: readonly Recovery[];
   /** Keyed by hub and service. */
   readonly mostPerMinute: Readonly<Record<string, number>>;
   /** Maximum number of CONNECTs that the hub refused during one fault. */
   readonly mostRefused: number;
+  readonly violations: readonly string[];
 }
 
 /** An agent that sends numbered events while its dependencies are restarted, silent, slow, wrong or refusing. */
-export class Restarts {
+export class Restarts implements Scenario {
   readonly #site: Site;
-  readonly #agent: CountedAgent;
+  readonly #agent: SiteAgent;
   readonly #random: Random;
   readonly #options: Options;
+  readonly #verdict: Verdict;
   readonly #recoveries: Recovery[] = [];
+  #settled: Settled | undefined;
   #mostRefused = 0;
   /** When the end of a fault last wrote a file. */
   #wroteAt = Number.NEGATIVE_INFINITY;
-  readonly #violations: string[] = [];
 
-  private constructor(site: Site, options: Options) {
+  private constructor(site: Site, options: Options, verdict: Verdict) {
     this.#site = site;
     this.#options = options;
+    this.#verdict = verdict;
     this.#random = new Random(options.seed);
-    this.#agent = new CountedAgent(site, this.#random);
+    this.#agent = new SiteAgent(site, this.#random);
   }
 
-  /** The files of a failed run are kept. */
   static async run(options: Options): Promise<Outcome> {
-    const site = await SITES[options.site].open(EACH_EVENT);
-    const run = new Restarts(site, options);
-    let outcome: Outcome | undefined;
-    try {
-      outcome = await run.#run();
-      return outcome;
-    } finally {
-      const keep = outcome === undefined || outcome.violations.length > 0;
-      if (keep) options.say(`${options.site}, seed ${options.seed}: the files are in ${site.bed.directory}`);
-      await site.stop(keep);
-    }
+    const verdict = new Verdict(`${options.site}, seed ${options.seed}`, options.say);
+    const run = new Restarts(await SITES[options.site].open(EACH_EVENT), options, verdict);
+    await runScenario(run, verdict);
+    return {
+      settled: run.#settled,
+      recoveries: run.#recoveries,
+      mostPerMinute: run.#site.attempts.mostPerMinute(),
+      mostRefused: run.#mostRefused,
+      violations: verdict.violations,
+    };
   }
 
-  async #run(): Promise<Outcome> {
-    const { restarts, calm = 0.7, say, site } = this.#options;
-    this.#agent.launch();
-    await this.#agent.process.waitForStatus(({ configuration }) => configuration.source === 'desired', seconds(60));
+  get directory(): string {
+    return this.#site.bed.directory;
+  }
+
+  async begin(): Promise<void> {
+    const process = this.#agent.launch();
+    await process.waitForStatus(({ configuration }) => configuration.source === 'desired', seconds(60));
     await this.#agent.arrive();
-    const stop = new AbortController();
-    const happening = this.#agent.happen(stop.signal);
-    try {
-      for (let number = 0; number < restarts; number += 1) {
-        const trouble = this.#random.pick(this.#site.troubles as [Trouble, ...Trouble[]]);
-        const lasted = await this.#suffer(trouble);
-        const isLast = number === restarts - 1;
-        const recovered = isLast || this.#random.chance(calm) ? await this.#recover(trouble) : undefined;
-        const how = recovered === undefined ? 'the next one at once' : `recovered in ${recovered.toFixed(1)} s`;
-        say(`${site} ${number + 1}: ${trouble.name} for ${lasted.toFixed(1)} s; ${how}`);
-      }
-    } finally {
-      stop.abort();
-      await happening;
-    }
-    return this.#settle();
   }
 
-  /** @returns how long it lasted, in seconds */
-  async #suffer(trouble: Trouble): Promise<number> {
-    const [least, most] = trouble.lasts ?? LASTS;
-    const { longest = most } = this.#options;
-    const wanted = this.#random.between(least * 1_000, Math.max(least, Math.min(most, longest)) * 1_000);
-    const began = systemClock.monotonic();
-    const refusedBefore = this.#refused();
-    await trouble.begin();
-    await systemClock.sleep(milliseconds(wanted));
-    const refused = this.#refused() - refusedBefore;
+  load(signal: AbortSignal): Promise<void> {
+    return this.#agent.load(signal);
+  }
+
+  *steps(): Iterable<Step> {
+    const { restarts, calm = 0.7, longest = Number.POSITIVE_INFINITY, say, site, isVerbose = false } = this.#options;
+    for (let number = 1; number <= restarts; number += 1) {
+      const trouble = this.#random.pick(this.#site.troubles as [Trouble, ...Trouble[]]);
+      const [least, most] = trouble.lasts ?? LASTS;
+      const lasts = this.#random.between(least * 1_000, Math.max(least, Math.min(most, longest)) * 1_000);
+      const recovers = number === restarts || this.#random.chance(calm);
+      const { fault, lasted } = this.#watched(trouble);
+      const recover = async () => {
+        const recovered = recovers
+          ? `recovered in ${(await this.#recover(trouble)).toFixed(1)} s`
+          : 'the next one at once';
+        if (isVerbose) say(`${site} ${number}: ${trouble.name} for ${lasted().toFixed(1)} s; ${recovered}`);
+      };
+      yield { fault, lasts: milliseconds(lasts), recover };
+    }
+  }
+
+  async settle(): Promise<void> {
+    this.#settled = await this.#agent.settle();
+    this.#verdict.add(this.#settled.violations);
+  }
+
+  async close({ keep }: { keep: boolean }): Promise<void> {
+    await this.#site.stop(keep);
+  }
+
+  /** The fault, with the refusals meanwhile counted, and how long it lasted in seconds. */
+  #watched(trouble: Trouble): Pick<Step, 'fault'> & { lasted: () => number } {
+    let [began, ended, refusedBefore] = [0, 0, 0];
+    const begin = () => {
+      began = systemClock.monotonic();
+      refusedBefore = this.#refused();
+      return trouble.begin();
+    };
+    const end = async () => {
+      this.#judgeRefusals(this.#refused() - refusedBefore, trouble, began);
+      await trouble.end();
+      ended = systemClock.monotonic();
+      if (trouble.writes === true) this.#wroteAt = ended;
+    };
+    return { fault: { name: trouble.name, begin, end }, lasted: () => (ended - began) / 1_000 };
+  }
+
+  #judgeRefusals(refused: number, { name }: Trouble, began: number): void {
     this.#mostRefused = Math.max(this.#mostRefused, refused);
     const onceMore = began - this.#wroteAt < SEEN_WITHIN ? 1 : 0;
-    if (refused > ATTEMPTS_WHEN_REFUSED + onceMore)
-      this.#violations.push(`${refused} refusals in one trouble, ${trouble.name}`);
-    await trouble.end();
-    if (trouble.writes === true) this.#wroteAt = systemClock.monotonic();
-    return (systemClock.monotonic() - began) / 1_000;
+    if (refused > ATTEMPTS_WHEN_REFUSED + onceMore) this.#verdict.add([`${refused} refusals in one trouble, ${name}`]);
   }
 
   /** CONNECTs that the hubs have refused because of the credential. */
@@ -125,27 +154,10 @@ export class Restarts {
   async #recover({ name }: Trouble): Promise<number> {
     const began = systemClock.monotonic();
     const first = this.#agent.events.appended;
-    const what = () =>
-      `recovery from "${name}"; the agent wrote:\n${this.#agent.process.log
-        .slice(-15)
-        .map((line) => JSON.stringify(line))
-        .join('\n')}`;
+    const what = () => `recovery from "${name}"; the agent wrote:\n${this.#agent.lastLines()}`;
     await until(what, () => this.#agent.hasDelivered(first), { limit: RECOVERS_WITHIN });
     const seconds = (systemClock.monotonic() - began) / 1_000;
     this.#recoveries.push({ trouble: name, seconds });
     return seconds;
-  }
-
-  async #settle(): Promise<Outcome> {
-    const settled = await this.#agent.settle();
-    const { attempts } = this.#site;
-    const violations = [...settled.violations, ...attempts.violations(), ...this.#violations];
-    return {
-      ...settled,
-      violations,
-      mostPerMinute: attempts.mostPerMinute(),
-      recoveries: this.#recoveries,
-      mostRefused: this.#mostRefused,
-    };
   }
 }

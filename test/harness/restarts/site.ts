@@ -4,20 +4,16 @@ import type { ConnectionRecord } from '../../../src/emulator/connection-log.ts';
 import { HubEmulator } from '../../../src/emulator/hub.ts';
 import { ProxyEmulator, type ProxyRequest } from '../../../src/emulator/proxy.ts';
 import { DEVICE, type Launch, MODULE, OBJECT, TestBed } from '../../integration/test-bed.ts';
-import { type Attempt, Attempts } from './attempts.ts';
-
-export const TELL_CONNECTIONS = new URL('./tell-connections.js', import.meta.url).pathname;
+import type { Attempt } from '../scenario/launch.ts';
+import { type Fault, hubAway, injected, once } from '../scenario/runner.ts';
+import { Attempts } from './attempts.ts';
 
 /** A fault of something that the agent depends on. */
-export interface Trouble {
-  readonly name: string;
+export interface Trouble extends Fault {
   /** Seconds that it may last. Default: half a second to 8 s. */
   readonly lasts?: readonly [least: number, most: number];
   /** Its end writes a file: the agent notices that within seconds and retries with the new content. */
   readonly writes?: true;
-  begin(): Promise<void> | void;
-  /** Restores the normal state. */
-  end(): Promise<void> | void;
 }
 
 /** Actions of an operator in the cloud and on the device, and their faults, for one kind of identity. */
@@ -188,42 +184,35 @@ export class Surroundings {
 /** Faults of the hubs. */
 export function hubTroubles(surroundings: Surroundings, { touch }: { touch: (() => void) | undefined }): Trouble[] {
   const { hubs } = surroundings;
-  const all = (run: (hub: HubEmulator) => unknown) => async () => {
-    for (const hub of hubs) await run(hub);
-  };
-  const clear = all((hub) => hub.faults.clear());
   const disconnect = () => surroundings.disconnect();
-  type Fault = Parameters<HubEmulator['faults']['inject']>[0];
-  const fault = (name: string, faults: readonly Fault[], more: Partial<Trouble> = {}): Trouble => ({
-    name,
-    async begin() {
-      for (const one of faults) await all((hub) => hub.faults.inject(one))();
-      disconnect();
-    },
-    end: clear,
-    ...more,
-  });
+  const fault = (name: string, ...faults: Parameters<typeof injected>[2]): Trouble =>
+    injected(name, hubs, faults, disconnect);
+  const refuses = fault('hub refuses', { kind: 'refuseConnections' });
   return [
-    { name: 'hub restarted', begin: all((hub) => hub.offline()), end: all((hub) => hub.online()) },
-    { name: 'connection closed', lasts: [0, 0], begin: disconnect, end: () => {} },
-    fault('hub silent', [{ kind: 'mqttSilence' }, { kind: 'webSocketSilence' }], { lasts: [2, 20] }),
-    fault('hub busy', [{ kind: 'serverUnavailable' }]),
-    fault('hub resets connections', [{ kind: 'resetOnConnect' }]),
-    { ...fault('hub resets at messages', [{ kind: 'resetOnPublish', count: 2 }]), lasts: [2, 6] },
-    fault('hub slow', [{ kind: 'delayAcknowledgements', ms: 1_500 }]),
-    fault('twin is garbage', [{ kind: 'twinGarbage' }]),
-    fault('twin throttled', [{ kind: 'twinStatus', status: 429 }]),
+    hubAway(hubs, 'hub restarted'),
+    momentary('connection closed', disconnect),
+    { ...fault('hub silent', { kind: 'mqttSilence' }, { kind: 'webSocketSilence' }), lasts: [2, 20] },
+    fault('hub busy', { kind: 'serverUnavailable' }),
+    fault('hub resets connections', { kind: 'resetOnConnect' }),
+    { ...fault('hub resets at messages', { kind: 'resetOnPublish', count: 2 }), lasts: [2, 6] },
+    fault('hub slow', { kind: 'delayAcknowledgements', ms: 1_500 }),
+    fault('twin is garbage', { kind: 'twinGarbage' }),
+    fault('twin throttled', { kind: 'twinStatus', status: 429 }),
     touch === undefined
-      ? fault('hub refuses twice', [{ kind: 'refuseConnections', count: 2 }])
-      : fault('hub refuses', [{ kind: 'refuseConnections' }], {
+      ? fault('hub refuses twice', { kind: 'refuseConnections', count: 2 })
+      : {
+          ...refuses,
           lasts: [2, 40],
-          async end() {
-            await clear();
+          end() {
+            refuses.end();
             touch();
           },
-        }),
+        },
   ];
 }
+
+/** A change that needs no end, at once. */
+export const momentary = (name: string, begin: Fault['begin']): Trouble => ({ ...once(name, begin), lasts: [0, 0] });
 
 /** Faults of the proxy. */
 export function proxyTroubles({ proxy }: Surroundings, touch: () => void): Trouble[] {
@@ -240,7 +229,7 @@ export function proxyTroubles({ proxy }: Surroundings, touch: () => void): Troub
   });
   return [
     { name: 'proxy restarted', begin: () => proxy.offline(), end: () => proxy.online() },
-    { name: 'tunnels closed', lasts: [0, 0], begin: () => proxy.closeTunnels(), end: () => {} },
+    momentary('tunnels closed', () => proxy.closeTunnels()),
     behaves('refuse'),
     behaves('unavailable'),
     behaves('silent'),

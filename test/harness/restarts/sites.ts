@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { IdentitySettings } from '../../../src/agent/identity/kinds.ts';
 import { type IssuedCertificate, selfSigned } from '../../../src/emulator/certificates.ts';
 import { EdgeEmulator } from '../../../src/emulator/edge/workload.ts';
 import type { HubEmulator } from '../../../src/emulator/hub.ts';
@@ -8,9 +9,11 @@ import { IdentityServiceEmulator } from '../../../src/emulator/identity-service/
 import { ProvisioningEmulator } from '../../../src/emulator/provisioning/service.ts';
 import type { RestRequest } from '../../../src/emulator/rest-api.ts';
 import { DEVICE, type Launch, MODULE } from '../../integration/test-bed.ts';
+import { hubAway, injected } from '../scenario/runner.ts';
 import {
   type Deeds,
   hubTroubles,
+  momentary,
   proxyTroubles,
   type Site,
   Surroundings,
@@ -80,8 +83,8 @@ function finish({ surroundings, deeds, identity, hub, troubles = [], launch = {}
   const own: Trouble[] = [
     ...(spoil === undefined ? [] : [spoil]),
     ...(lose === undefined ? [] : [lose]),
-    ...(renew === undefined ? [] : [once('credential renewed', renew)]),
-    ...(move === undefined ? [] : [once('moved to another hub', move)]),
+    ...(renew === undefined ? [] : [momentary('credential renewed', renew)]),
+    ...(move === undefined ? [] : [momentary('moved to another hub', move)]),
   ];
   return {
     bed,
@@ -110,23 +113,6 @@ function countRegistry(surroundings: Surroundings): void {
   }
 }
 
-const once = (name: string, run: () => Promise<void> | void): Trouble => ({
-  name,
-  lasts: [0, 0],
-  begin: run,
-  end: () => {},
-});
-
-const hubAway = (surroundings: Surroundings): Trouble => ({
-  name: 'hub away',
-  async begin() {
-    for (const hub of surroundings.hubs) await hub.offline();
-  },
-  async end() {
-    for (const hub of surroundings.hubs) await hub.online();
-  },
-});
-
 /** The hub's REST interface is unavailable, and the keys that were read there are no longer valid. */
 const registryAway = (surroundings: Surroundings): Trouble => ({
   name: 'registry restarted',
@@ -142,19 +128,13 @@ const registryAway = (surroundings: Surroundings): Trouble => ({
 
 /** Faults of the hub's REST interface while the module's keys are renewed, which the agent must then read. */
 function registryTroubles({ hub }: Surroundings): Trouble[] {
-  type Fault = Parameters<HubEmulator['faults']['inject']>[0];
-  const fault = (what: string, fault: Fault): Trouble => ({
-    name: `registry ${what}`,
-    begin() {
-      hub.faults.inject(fault);
-      if (hub.getModule(DEVICE, MODULE)?.credential.type === 'sas') hub.regenerateKeys(module);
-    },
-    end: () => hub.faults.clear(),
-  });
+  const regenerate = () => {
+    if (hub.getModule(DEVICE, MODULE)?.credential.type === 'sas') hub.regenerateKeys(module);
+  };
+  const fault = (what: string, fault: Parameters<typeof injected>[2][number]): Trouble =>
+    injected(`registry ${what}`, [hub], [fault], regenerate);
   return [
-    once('module keys regenerated', () => {
-      if (hub.getModule(DEVICE, MODULE)?.credential.type === 'sas') hub.regenerateKeys(module);
-    }),
+    momentary('module keys regenerated', regenerate),
     fault('silent', { kind: 'restSilence' }),
     fault('busy', { kind: 'restStatus', status: 503, retryAfter: 3 }),
     fault('throttles', { kind: 'restStatus', status: 429, retryAfter: 5 }),
@@ -179,7 +159,7 @@ function moduleKeyDeeds(surroundings: Surroundings): { deeds: Deeds; identity: o
     identity: { kind: 'moduleKey', ...module, keyFile: 'module.key', secondaryKeyFile: 'secondary.key' },
     touch: write,
     deeds: {
-      away: hubAway(surroundings),
+      away: hubAway(surroundings.hubs),
       renew() {
         ({ primaryKey } = hub.regenerateKeys(module, 'primary')); // the secondary key is used until the file is written
         write();
@@ -240,7 +220,7 @@ async function connectionString(desired: object): Promise<Site> {
     identity: { kind: 'connectionString', file: 'module.connection-string' },
     touch,
     deeds: {
-      away: hubAway(surroundings),
+      away: hubAway(surroundings.hubs),
       renew() {
         hub.regenerateKeys(module);
         touch();
@@ -370,7 +350,7 @@ async function moduleCertificate(desired: object): Promise<Site> {
     touch: files.write,
     troubles: [...troublesOfProxy(surroundings)],
     deeds: {
-      away: hubAway(surroundings),
+      away: hubAway(surroundings.hubs),
       renew: () => files.renew(),
       spoil: {
         name: 'certificate replaced at the hub',
@@ -544,7 +524,7 @@ async function edge(desired: object): Promise<Site> {
     identity: { kind: 'edge' },
     launch: { environment: service.environmentOf(MODULE) },
     troubles: [
-      once('module keys regenerated', regenerate),
+      momentary('module keys regenerated', regenerate),
       ...serviceTroubles('workload API', service, () => surroundings.disconnect()),
     ],
     deeds: {
@@ -636,3 +616,15 @@ export const SITES = {
 } as const satisfies Record<string, { kind: string; open: (desired: object) => Promise<Site> }>;
 
 export type SiteName = keyof typeof SITES;
+
+/** The sites with a kind of identity that this agent supports. */
+export function built(): SiteName[] {
+  const kinds: readonly unknown[] = IdentitySettings.options.flatMap(kindsOf);
+  return (Object.keys(SITES) as SiteName[]).filter((name) => kinds.includes(SITES[name].kind));
+}
+
+/** Members of an object schema, even inside a pipe. */
+function kindsOf(schema: object): unknown[] {
+  const { entries } = schema as { entries?: { kind?: { literal?: unknown } } };
+  return entries?.kind?.literal === undefined ? [] : [entries.kind.literal];
+}

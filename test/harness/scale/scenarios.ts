@@ -1,6 +1,6 @@
 import { type Duration, milliseconds, minutes, seconds } from '../../../src/core/base/duration.ts';
 import { createLog } from '../../../src/core/base/log.ts';
-import { Random } from '../crash/random.ts';
+import { Random } from '../scenario/random.ts';
 import { Azure, type Operation, type Requests } from './azure.ts';
 import type { HubLimits } from './limits.ts';
 import { SimulatedAgent } from './simulated-agent.ts';

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { createServer, type Server } from 'node:net';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { type Duration, hours, milliseconds, seconds } from '../../../src/core/base/duration.ts';
-import type { Random } from '../crash/random.ts';
+import type { Random } from '../scenario/random.ts';
 import type { RecordSession } from './sessions.ts';
 import { MARK, type Tally } from './tally.ts';
 

@@ -1,7 +1,6 @@
 import { writeFileSync } from 'node:fs';
-import { systemClock } from '../../../src/core/base/clock.ts';
 import { milliseconds } from '../../../src/core/base/duration.ts';
-import { readOptions, wrongUsage } from '../options.ts';
+import { newSeed, readOptions, say, wrongUsage } from '../options.ts';
 import { HostileLoad } from './hostile-load.ts';
 import { picture } from './picture.ts';
 import { isAtRest, type Look, Soak } from './soak.ts';
@@ -35,7 +34,7 @@ const values = readOptions(
 const hours = Number(values.hours);
 const day = Number(values.day);
 const from = Number(values.from);
-const seed = Number(values.seed ?? systemClock.now().getTime() % 1_000_000);
+const seed = Number(values.seed ?? newSeed());
 if (
   !(hours > 0) ||
   !(day >= 2) ||
@@ -64,7 +63,6 @@ const LIMITS: Readonly<Record<Exclude<keyof Look, 'x'>, Limit>> = {
   unit: { name: "CPU for 1,000 starts beside the peer's", unit: 'ms', perDay: 20 },
 };
 
-const say = (line: string): boolean => process.stdout.write(`${line}\n`);
 const minutesToMs = (minutes: number) => milliseconds(minutes * 60_000);
 const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
@@ -87,7 +85,7 @@ for (const verdict of verdicts) say(inWords(verdict));
 writeFileSync(values.plot, picture({ looks, samples, disturbances, verdicts, source, isHostile: values.hostile }));
 say(`plot: ${values.plot}`);
 const grew = verdicts.filter(({ judgement }) => judgement === 'grows');
-if (violations.length > 0) say(`${violations.length} violations:\n  ${violations.slice(0, 20).join('\n  ')}`);
+if (violations.length > 0) say(`${violations.length} violations`);
 process.exit(violations.length + grew.length > 0 ? 1 : 0);
 
 function verdictOn(figure: keyof typeof LIMITS, limit: Limit): Verdict {

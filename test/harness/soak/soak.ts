@@ -3,16 +3,16 @@ import { join } from 'node:path';
 import type { LocalStatus } from '../../../src/agent/status/schema.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../../src/core/base/duration.ts';
-import { messageOf } from '../../../src/core/base/errors.ts';
 import type { ReceivedMessage } from '../../../src/emulator/message-log.ts';
 import { MethodError } from '../../../src/emulator/method-calls.ts';
 import { type AgentProcess, DEVICE, MODULE, TestBed } from '../../integration/test-bed.ts';
 import { faultsIn } from '../../message-schema.ts';
 import type { Band } from '../chart.ts';
-import { TELL_STARTS, WITHOUT_CAPABILITIES } from '../crash/chain.ts';
-import { NumberedLog } from '../crash/numbered-log.ts';
-import { Random } from '../crash/random.ts';
 import { MemoryLoad } from '../memory-load.ts';
+import { reading } from '../scenario/launch.ts';
+import { NumberedLog } from '../scenario/numbered-log.ts';
+import { Random } from '../scenario/random.ts';
+import { type Fault, once, runScenario, type Scenario, type Step, Verdict } from '../scenario/runner.ts';
 import { SmallDisk } from '../small-disk.ts';
 import { until } from '../until.ts';
 import { CpuPeer } from './cpu-peer.ts';
@@ -22,7 +22,7 @@ import type { LiveMemory } from './live-memory.ts';
 import { childrenOf, cpuOf, type Usage, usageOf } from './measure.ts';
 import { byAudit, inLoginFile, type RecordSession } from './sessions.ts';
 import { COUNTED, Tally } from './tally.ts';
-import { type Disturbance, type Properties, TIMETABLE } from './timetable.ts';
+import { CALM, type Properties, TIMETABLE } from './timetable.ts';
 
 const SHIFTED_CLOCK = new URL('../../integration/shifted-clock.js', import.meta.url).href;
 const LIVE_MEMORY = new URL('./live-memory.js', import.meta.url).href;
@@ -31,7 +31,7 @@ const DISK_BYTES = 24 * 2 ** 20;
 /** As with the default settings of the module twin, in seconds. */
 const DEFAULT_SECONDS = { high: 420, low: 18_000, snapshot: 46_800, aggregation: 3_600 };
 
-/** Parts of an hour: when its disturbance begins and ends, and when the gateway comes to rest. */
+/** Parts of an hour: when its fault begins and ends, and when the gateway comes to rest. */
 const BEGINS = 0.2;
 const ENDS = 0.55;
 const RESTS = 0.75;
@@ -106,8 +106,9 @@ export interface Outcome {
 }
 
 /** A gateway's days, sped up, with one agent that is never restarted. */
-export class Soak {
+export class Soak implements Scenario {
   readonly #options: Options;
+  readonly #verdict: Verdict;
   readonly #bed: TestBed;
   readonly #tally = new Tally();
   readonly #random: Random;
@@ -115,11 +116,14 @@ export class Soak {
   readonly #samples: Sample[] = [];
   readonly #looks: Look[] = [];
   readonly #disturbances: Band[] = [];
-  readonly #violations: string[] = [];
-  readonly #told = new Set<string>();
   /** Names of properties that the twin has had. */
   readonly #desired = new Set<string>();
-  #agent: AgentProcess | undefined;
+  readonly #closing = new AbortController();
+  #source = 'none';
+  #startedAgent: AgentProcess | undefined;
+  #startedLoad: GatewayLoad | undefined;
+  #died: Promise<never> | undefined;
+  #sampling: Promise<void> | undefined;
   #disk: SmallDisk | undefined;
   #hostile: HostileLoad | undefined;
   #peer: CpuPeer | undefined;
@@ -127,9 +131,10 @@ export class Soak {
   /** Start of the first hour; before that, start of the run. */
   #began: number = systemClock.monotonic();
 
-  private constructor(bed: TestBed, options: Options, usual: Properties) {
+  private constructor(bed: TestBed, options: Options, usual: Properties, verdict: Verdict) {
     this.#bed = bed;
     this.#options = options;
+    this.#verdict = verdict;
     this.#usual = usual;
     this.#random = new Random(options.seed);
     bed.hub.on('message', ({ body }: ReceivedMessage) => {
@@ -138,165 +143,180 @@ export class Soak {
     });
   }
 
-  /** The files of a failed run are kept. */
   static async run(options: Options): Promise<Outcome> {
+    const { seed, signal, day, duration, say } = options;
     const usual = usualAt(speedOf(options));
-    const bed = await TestBed.open({ desired: usual });
-    const soak = new Soak(bed, options, usual);
-    let outcome: Outcome | undefined;
-    try {
-      outcome = await soak.#run();
-      return outcome;
-    } finally {
-      await soak.#end(outcome === undefined || outcome.violations.length > 0);
-    }
+    const verdict = new Verdict(`soak, seed ${seed}`, say);
+    const soak = new Soak(await TestBed.open({ desired: usual }), options, usual, verdict);
+    await runScenario(soak, verdict, signal);
+    if (signal.aborted) say('ended early');
+    say(
+      `${(duration / 3_600_000).toFixed(2)} h, a day in ${day / 60_000} min, ${soak.#looks.length} hours; starts from ${soak.#source}`,
+    );
+    return {
+      source: soak.#source,
+      samples: soak.#samples,
+      looks: soak.#looks,
+      disturbances: soak.#disturbances,
+      violations: verdict.violations,
+    };
   }
 
-  async #run(): Promise<Outcome> {
-    const { day, duration, hostile, isApart, signal, say } = this.#options;
+  get directory(): string {
+    return this.#bed.directory;
+  }
+
+  /** Rejects when the agent exits. */
+  get failed(): Promise<never> | undefined {
+    return this.#died;
+  }
+
+  async begin(signal: AbortSignal): Promise<void> {
+    const { hostile, isApart, say } = this.#options;
     if (IS_ROOT) this.#disk = new SmallDisk(this.#stateDirectory, DISK_BYTES);
     else say('left out: a disk of its own for the state directory, which only root can mount');
-    const log = isApart ? new AuditLog(join(this.#bed.directory, 'host'), this.#random) : undefined;
+    const log = isApart ? startsLog(join(this.directory, 'host'), this.#random) : undefined;
     const loginFile = log === undefined ? this.#makeLoginFile() : undefined;
-    this.#setClock(0);
-    this.#bed.writeConfiguration({
-      collectors: { loopbackConnections: true },
-      detections: {},
-      ...(log === undefined ? {} : { hostRoot: log.hostRoot }),
-    });
-    const agent = this.#bed.startAgent({
-      ...(log === undefined
-        ? { through: loginFile === undefined ? [] : withLogFolder(join(loginFile, '..')) }
-        : { through: WITHOUT_CAPABILITIES, onLine: (line: string) => log.heard(line) }),
-      options: [
-        ...['--import', SHIFTED_CLOCK, '--expose-gc', '--import', LIVE_MEMORY],
-        ...(log === undefined ? [] : ['--import', TELL_STARTS]),
-      ],
-      environment: { SHIFTED_CLOCK: join(this.#bed.directory, 'clock'), LIVE_MEMORY: this.#liveMemory },
-    });
-    this.#agent = agent;
+    const agent = this.#startAgent(log, loginFile);
     const { collectors } = await agent.waitForStatus(
       (status) => isReady(status) && (!isApart || status.collectors.ProcessCreate?.source === 'auditLog'),
       STARTS_WITHIN,
     );
-    const source = collectors.ProcessCreate?.source ?? 'none';
-    const load = this.#makeLoad(source, collectors.Login?.source, { loginFile, log });
+    this.#source = collectors.ProcessCreate?.source ?? 'none';
+    this.#startedLoad = this.#makeLoad(this.#source, collectors.Login?.source, { loginFile, log });
     if (hostile) {
       this.#hostile = new HostileLoad();
       await this.#hostile.start();
     }
-    const stop = new AbortController();
-    const died = agent.exited.then(({ status, signal }) => {
-      if (!stop.signal.aborted)
-        throw new Error(`the agent ended with ${status ?? signal}:\n${agent.output.slice(-4_000)}`);
-    });
-    const living = this.#live(agent, load, AbortSignal.any([signal, stop.signal]));
-    try {
-      await Promise.race([died, living]);
-    } catch (error) {
-      if (this.#looks.length === 0) throw error;
-      this.#violates([`ended early: ${messageOf(error)}`]); // the measurements are evaluated
-    } finally {
-      stop.abort();
-      await living.catch(() => {});
-      await load.end();
-    }
-    if (signal.aborted) say('ended early');
-    say(
-      `${(duration / 3_600_000).toFixed(2)} h, a day in ${day / 60_000} min, ${this.#looks.length} hours; starts from ${source}`,
-    );
-    return {
-      source,
-      samples: this.#samples,
-      looks: this.#looks,
-      disturbances: this.#disturbances,
-      violations: this.#violations,
-    };
+    await this.#fillMemories(signal);
+    this.#began = systemClock.monotonic();
+    this.#sampling = this.#sample(AbortSignal.any([signal, this.#closing.signal]));
   }
 
-  async #live(agent: AgentProcess, load: GatewayLoad, signal: AbortSignal): Promise<void> {
-    await this.#fillMemories(agent, load, signal);
-    this.#began = systemClock.monotonic();
-    const done = new AbortController();
-    const sampling = this.#sample(agent, AbortSignal.any([signal, done.signal]));
-    try {
-      for (let hour = this.#options.from; this.#elapsed < this.#options.duration && !signal.aborted; hour += 1) {
-        const disturbance = TIMETABLE[hour % TIMETABLE.length];
-        if (disturbance !== undefined) await this.#liveHour(disturbance, load, signal);
-        if (!signal.aborted) await this.#look(agent, load, hour, disturbance?.name ?? '');
-      }
-    } finally {
-      done.abort();
-      await sampling;
+  async load(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#load.live(signal), this.#hostile?.raid(signal)]);
+  }
+
+  *steps(): Iterable<Step> {
+    const part = (from: number, to: number) => milliseconds((to - from) * this.#hour);
+    const times = { before: part(0, BEGINS), lasts: part(BEGINS, ENDS), after: part(ENDS, RESTS) };
+    for (let hour = this.#options.from; this.#elapsed < this.#options.duration; hour += 1) {
+      const fault = TIMETABLE[hour % TIMETABLE.length]?.({
+        hub: this.#bed.hub,
+        load: this.#load,
+        setClock: (shift) => this.#setClock(shift),
+        desire: (properties) => this.#desire(properties),
+        restoreTwin: () => this.#restoreTwin(),
+        disk: this.#disk,
+      });
+      const check = () => this.#look(hour, fault?.name ?? 'disk full: left out');
+      yield { ...times, check, fault: fault === undefined ? once(CALM) : this.#drawn(fault) };
     }
+  }
+
+  /** Each hour has been checked. */
+  async settle(): Promise<void> {}
+
+  async close({ keep }: { keep: boolean }): Promise<void> {
+    this.#closing.abort();
+    await this.#sampling?.catch((error) => this.#violates([String(error)]));
+    await this.#startedLoad?.end();
+    this.#hostile?.end();
+    this.#peer?.end();
+    if (keep && this.#disk !== undefined)
+      this.#options.say(`${this.#stateDirectory} is a file system of its own, still mounted`);
+    await this.#startedAgent?.end();
+    if (!keep) this.#disk?.unmount(); // otherwise its folder could not be removed
+    await this.#bed.close({ keep });
+  }
+
+  get #agent(): AgentProcess {
+    if (this.#startedAgent === undefined) throw new Error('the agent has not been started');
+    return this.#startedAgent;
+  }
+
+  get #load(): GatewayLoad {
+    if (this.#startedLoad === undefined) throw new Error('the load has not been started');
+    return this.#startedLoad;
+  }
+
+  #startAgent(log: SoakLog | undefined, loginFile: string | undefined): AgentProcess {
+    this.#setClock(0);
+    this.#bed.writeConfiguration({
+      collectors: { loopbackConnections: true },
+      detections: {},
+      ...(log === undefined ? {} : { hostRoot: log.events.hostRoot }),
+    });
+    const { options = [], ...how } = log === undefined ? {} : reading(log.events);
+    const agent = this.#bed.startAgent({
+      ...(loginFile === undefined ? {} : { through: withLogFolder(join(loginFile, '..')) }),
+      ...how,
+      options: ['--import', SHIFTED_CLOCK, '--expose-gc', '--import', LIVE_MEMORY, ...options],
+      environment: { SHIFTED_CLOCK: join(this.directory, 'clock'), LIVE_MEMORY: this.#liveMemory },
+    });
+    this.#startedAgent = agent;
+    this.#died = agent.exited.then(({ status, signal }) => {
+      throw new Error(`the agent ended with ${status ?? signal}:\n${agent.output.slice(-4_000)}`);
+    });
+    this.#died.catch(() => {}); // it also exits at the end
+    return agent;
   }
 
   /** Fills the agent's bounded caches first: their growth would look like a leak for days. */
-  async #fillMemories(agent: AgentProcess, load: GatewayLoad, signal: AbortSignal): Promise<void> {
-    await load.fillMemories(signal);
-    await this.#settle(agent);
+  async #fillMemories(signal: AbortSignal): Promise<void> {
+    await this.#load.fillMemories(signal);
+    await this.#deliverAll();
     this.#bed.hub.clearMessages();
     this.#options.say(`filled what the agent remembers, in ${(this.#elapsed / 1_000).toFixed(0)} s`);
   }
 
-  async #liveHour(disturbance: Disturbance, load: GatewayLoad, signal: AbortSignal): Promise<void> {
-    const from = this.#elapsed;
-    const rest = new AbortController();
-    const ends = AbortSignal.any([signal, rest.signal]);
-    const working = load.live(ends);
-    const raiding = this.#hostile?.raid(ends);
-    const reach = (part: number) =>
-      systemClock.sleep(milliseconds(Math.max(0, from + part * this.#hour - this.#elapsed)), signal);
-    await reach(BEGINS);
-    const isLeftOut = disturbance.needsDisk === true && this.#disk === undefined;
-    if (!isLeftOut && !signal.aborted) {
-      const began = this.#elapsed;
-      const end = await disturbance.begin({
-        hub: this.#bed.hub,
-        load,
-        setClock: (shift) => this.#setClock(shift),
-        desire: (properties) => this.#desire(properties),
-        restoreTwin: () => this.#restoreTwin(),
-        fillDisk: this.#disk === undefined ? undefined : () => this.#disk?.fill() ?? (async () => {}),
-      });
-      await reach(ENDS);
-      await end();
-      if (disturbance.name !== undefined) this.#disturbances.push(this.#band(began, disturbance.name));
-    }
-    await reach(RESTS);
-    rest.abort();
-    await Promise.all([working, raiding]);
+  /** The fault, which appears in the picture. */
+  #drawn(fault: Fault): Fault {
+    let began = 0;
+    return {
+      name: fault.name,
+      begin: () => {
+        began = this.#elapsed;
+        return fault.begin();
+      },
+      end: async () => {
+        await fault.end();
+        if (fault.name !== CALM)
+          this.#disturbances.push({ from: began / this.#options.day, to: this.#day, name: fault.name });
+      },
+    };
   }
 
   /** Lets the agent deliver everything, compares its output with the events, and measures at rest. */
-  async #look(agent: AgentProcess, load: GatewayLoad, hour: number, name: string): Promise<void> {
+  async #look(hour: number, name: string): Promise<void> {
     const { say } = this.#options;
+    const agent = this.#agent;
     const rested = this.#elapsed;
-    await load.settle();
-    const status = await this.#settle(agent);
-    await this.#slowDown(agent);
-    await this.#becomeIdle(agent);
+    await this.#load.settle();
+    const status = await this.#deliverAll();
+    await this.#slowDown();
+    await this.#becomeIdle();
     const usage = usageOf(agent.pid, this.#stateDirectory);
-    const { data: live, code } = await this.#measureLive(agent);
+    const { data: live, code } = await this.#measureLive();
     const counts = COUNTED.map((event) => {
       const made = this.#tally.count(event);
       return `${made - this.#tally.missing(event)} of ${made} ${event}`;
     });
     const dropped = Object.entries(status.delivery.dropped).map(([reason, count]) => `${count} ${reason}`);
     const settledAfter = (this.#elapsed - rested) / 1_000;
-    const cpu = await this.#measureCpu(agent, load);
+    const cpu = await this.#measureCpu();
     this.#looks.push({ x: this.#day, ...usage, live, code, ...cpu });
     this.#restoreTwin();
     this.#bed.hub.clearMessages(); // the received events have been counted
     say(
-      `hour ${hour}${name === '' ? '' : ` (${name})`}, settled in ${settledAfter.toFixed(0)} s: ${counts.join(', ')}; dropped: ${dropped.join(', ') || 'none'}; ` +
+      `hour ${hour}${name === CALM ? '' : ` (${name})`}, settled in ${settledAfter.toFixed(0)} s: ${counts.join(', ')}; dropped: ${dropped.join(', ') || 'none'}; ` +
         `${usage.rss.toFixed(1)} MiB RSS, ${usage.pss.toFixed(1)} MiB PSS, ${live.toFixed(2)} MiB alive, ${code.toFixed(2)} MiB of code, ${usage.descriptors} descriptors, ` +
         `${usage.state.toFixed(0)} KiB of state, ${cpu.rest.toFixed(1)} ms for a second at rest, ${cpu.unit.toFixed(0)} ms for ${UNIT_STARTS} starts (the peer ${cpu.peer.toFixed(0)} ms)`,
     );
   }
 
   /** @returns the status when the agent has delivered everything deliverable, or when the run must end early */
-  async #settle(agent: AgentProcess): Promise<LocalStatus> {
+  async #deliverAll(): Promise<LocalStatus> {
     await systemClock.sleep(seconds(3)); // a source is read several times per second
     const deadline = systemClock.monotonic() + SETTLES_WITHIN;
     let flushAt: number = systemClock.monotonic();
@@ -305,7 +325,7 @@ export class Soak {
         flushAt = systemClock.monotonic() + FLUSH_AGAIN;
         await this.#flush();
       }
-      const status = await agent.status();
+      const status = await this.#agent.status();
       const wrong = this.#tally.disagreements(status);
       const waiting = COUNTED.reduce((all, event) => all + (status.events[event]?.queued ?? 0), 0);
       if ((wrong.length === 0 && waiting === 0) || this.#options.signal.aborted) {
@@ -325,18 +345,22 @@ export class Soak {
   }
 
   /** Gives the agent the settings of a real day, so that no message and no snapshot falls into the measurement. */
-  async #slowDown(agent: AgentProcess): Promise<void> {
+  async #slowDown(): Promise<void> {
     this.#desire(usualAt(1));
     const { $version } = this.#bed.hub.twin(DEVICE, MODULE).desired;
-    await agent.waitForStatus(({ configuration }) => configuration.desiredVersion === $version, SETTLES_WITHIN);
+    await this.#agent.waitForStatus(({ configuration }) => configuration.desiredVersion === $version, SETTLES_WITHIN);
   }
 
   /**
    * Waits until the agent's children for reading files and for snapshots have exited. A stuck child is also measured.
    */
-  async #becomeIdle(agent: AgentProcess): Promise<void> {
+  async #becomeIdle(): Promise<void> {
     const deadline = systemClock.monotonic() + RESTS_WITHIN;
-    while (childrenOf(agent.pid).length > 0 && systemClock.monotonic() < deadline && !this.#options.signal.aborted)
+    while (
+      childrenOf(this.#agent.pid).length > 0 &&
+      systemClock.monotonic() < deadline &&
+      !this.#options.signal.aborted
+    )
       await systemClock.sleep(milliseconds(100));
   }
 
@@ -352,22 +376,23 @@ export class Soak {
   }
 
   /** Collects the agent's garbage. @returns the remaining live memory, in MiB */
-  async #measureLive(agent: AgentProcess): Promise<LiveMemory> {
+  async #measureLive(): Promise<LiveMemory> {
     rmSync(this.#liveMemory, { force: true });
-    process.kill(agent.pid, 'SIGUSR2');
+    process.kill(this.#agent.pid, 'SIGUSR2');
     await until('the memory that is alive', () => existsSync(this.#liveMemory));
     const { data, code } = JSON.parse(readFileSync(this.#liveMemory, 'utf8')) as LiveMemory;
     return { data: data / 2 ** 20, code: code / 2 ** 20 };
   }
 
-  async #measureCpu(agent: AgentProcess, load: GatewayLoad): Promise<Pick<Look, 'rest' | 'unit' | 'peer'>> {
+  async #measureCpu(): Promise<Pick<Look, 'rest' | 'unit' | 'peer'>> {
+    const [{ pid }, load] = [this.#agent, this.#load];
     this.#peer ??= await CpuPeer.start();
     const peer = this.#peer;
     const memoryLoad = new MemoryLoad();
     try {
-      const before = cpuOf(agent.pid);
+      const before = cpuOf(pid);
       await systemClock.sleep(REST_LASTS);
-      const rested = { agent: cpuOf(agent.pid), peer: peer.cpu };
+      const rested = { agent: cpuOf(pid), peer: peer.cpu };
       for (let started = 0; started < UNIT_STARTS; started += UNIT_AT_ONCE) {
         load.burst(UNIT_AT_ONCE);
         peer.wake(PEER_RECORDS);
@@ -377,7 +402,7 @@ export class Soak {
       await systemClock.sleep(UNIT_ENDS_AFTER);
       return {
         rest: (rested.agent - before) / (REST_LASTS / 1_000),
-        unit: cpuOf(agent.pid) - rested.agent,
+        unit: cpuOf(pid) - rested.agent,
         peer: peer.cpu - rested.peer,
       };
     } finally {
@@ -385,10 +410,10 @@ export class Soak {
     }
   }
 
-  async #sample(agent: AgentProcess, signal: AbortSignal): Promise<void> {
+  async #sample(signal: AbortSignal): Promise<void> {
     const every = milliseconds(Math.max(SHORTEST_SAMPLE, this.#hour / SAMPLES_PER_HOUR));
     while (!signal.aborted) {
-      this.#samples.push({ x: this.#day, ...usageOf(agent.pid, this.#stateDirectory) });
+      this.#samples.push({ x: this.#day, ...usageOf(this.#agent.pid, this.#stateDirectory) });
       await systemClock.sleep(every, signal);
     }
   }
@@ -396,7 +421,7 @@ export class Soak {
   #makeLoad(
     source: string,
     loginSource: string | undefined,
-    { loginFile, log }: { loginFile: string | undefined; log: AuditLog | undefined },
+    { loginFile, log }: { loginFile: string | undefined; log: SoakLog | undefined },
   ): GatewayLoad {
     const { say, day } = this.#options;
     const isAudit = source.startsWith('audit');
@@ -451,36 +476,16 @@ export class Soak {
     this.#bed.desire({ ...Object.fromEntries([...this.#desired].map((name) => [name, null])), ...this.#usual });
   }
 
-  /** Records each fault only once, since a lasting fault would hide all others. */
   #violates(violations: readonly string[]): void {
-    for (const violation of violations) {
-      const kind = violation.replaceAll(/\d+/g, '0');
-      if (this.#told.has(kind)) continue;
-      this.#told.add(kind);
-      this.#violations.push(`day ${this.#day.toFixed(2)}: ${violation}`);
-      this.#options.say(`VIOLATION: ${violation}`);
-    }
-  }
-
-  async #end(keep: boolean): Promise<void> {
-    this.#hostile?.end();
-    this.#peer?.end();
-    if (keep) {
-      const disk =
-        this.#disk === undefined ? '' : `; ${this.#stateDirectory} is a file system of its own, still mounted`;
-      this.#options.say(`the files are in ${this.#bed.directory}${disk}`);
-    }
-    await this.#agent?.end();
-    if (!keep) this.#disk?.unmount(); // otherwise its folder could not be removed
-    await this.#bed.close({ keep });
+    this.#verdict.add(violations.map((violation) => `day ${this.#day.toFixed(2)}: ${violation}`));
   }
 
   get #stateDirectory(): string {
-    return join(this.#bed.directory, 'state');
+    return join(this.directory, 'state');
   }
 
   get #liveMemory(): string {
-    return join(this.#bed.directory, 'live-memory');
+    return join(this.directory, 'live-memory');
   }
 
   get #elapsed(): number {
@@ -494,40 +499,25 @@ export class Soak {
   get #hour(): number {
     return this.#options.day / 24;
   }
-
-  #band(began: number, name: string): Band {
-    return { from: began / this.#options.day, to: this.#day, name };
-  }
 }
 
 /** An auditd log that only the soak writes, for an agent without access to the kernel's audit. */
-class AuditLog implements StartsLog {
-  readonly #log: NumberedLog;
-  #next = '';
+interface SoakLog extends StartsLog {
+  readonly events: NumberedLog;
+}
 
-  constructor(root: string, random: Random) {
-    this.#log = new NumberedLog(root, random, { distinct: false, argument: () => this.#next });
-  }
-
-  get hostRoot(): string {
-    return this.#log.hostRoot;
-  }
-
-  started(what: string): void {
-    this.#next = what;
-    this.#log.burst(1);
-    void this.#log.complete(); // if the soak is held up, half a record must not look like a broken one
-  }
-
-  complete(): Promise<void> {
-    return this.#log.complete();
-  }
-
-  /** @param line of the agent's process, about a program that it has started: it looks for one of them in the log */
-  heard(line: string): void {
-    const { pid, argv } = JSON.parse(line) as { pid: number; argv: string[] };
-    this.#log.ran(pid, argv);
-  }
+function startsLog(root: string, random: Random): SoakLog {
+  let argument = '';
+  const events = new NumberedLog(root, random, { distinct: false, argument: () => argument });
+  return {
+    events,
+    started(what) {
+      argument = what;
+      events.burst(1);
+      void events.complete(); // if the soak is held up, half a record must not look like a broken one
+    },
+    complete: () => events.complete(),
+  };
 }
 
 const speedOf = ({ day }: Options): number => (24 * 3_600_000) / day;

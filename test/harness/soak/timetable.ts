@@ -1,8 +1,10 @@
 import { collectors } from '../../../src/agent/collectors/index.ts';
 import type { HubEmulator } from '../../../src/emulator/hub.ts';
+import { type Fault, hubAway, injected, once } from '../scenario/runner.ts';
+import type { SmallDisk } from '../small-disk.ts';
 import type { GatewayLoad } from './gateway-load.ts';
 
-/** The environment that disturbances act on. */
+/** The environment that faults act on. */
 export interface Site {
   readonly hub: HubEmulator;
   readonly load: GatewayLoad;
@@ -12,88 +14,61 @@ export interface Site {
   readonly desire: (properties: Properties) => void;
   /** Restores the twin. */
   readonly restoreTwin: () => void;
-  /** Fills the state directory's disk. @returns a function that ends it. Omitted if the disk is this machine's */
-  readonly fillDisk?: (() => () => Promise<void>) | undefined;
+  /** The state directory's disk; `undefined` if it is this machine's. */
+  readonly disk: SmallDisk | undefined;
 }
 
 export type Properties = Readonly<Record<string, { readonly value: unknown }>>;
 
-/** The disturbance of an hour of the day, in addition to ordinary work. */
-export interface Disturbance {
-  /** `undefined`: nothing. */
-  readonly name?: string;
-  /** Whether it needs a separate disk. */
-  readonly needsDisk?: true;
-  /** @returns how it ends */
-  readonly begin: (site: Site) => Promise<End> | End;
-}
-
-type End = () => Promise<unknown> | unknown;
+/** The fault of an hour of the day, in addition to ordinary work; `undefined` if it needs a disk that is missing. */
+type Hour = (site: Site) => Fault | undefined;
 
 const PACKAGE_STARTS = 300;
-const nothing = () => {};
 
-const calm: Disturbance = { begin: () => nothing };
-const packages: Disturbance = {
+/** The name of an hour without a fault. */
+export const CALM = 'calm';
+
+const calm: Hour = () => once(CALM);
+const packages: Hour = ({ load }) => ({
   name: 'packages',
-  begin({ load }) {
-    load.burst(PACKAGE_STARTS);
-    return () => load.burst(PACKAGE_STARTS);
-  },
-};
-const hubAway: Disturbance = {
-  name: 'hub away',
-  async begin({ hub }) {
-    await hub.offline();
-    return () => hub.online();
-  },
-};
-const hubAwayAtWork: Disturbance = {
+  begin: () => load.burst(PACKAGE_STARTS),
+  end: () => load.burst(PACKAGE_STARTS),
+});
+const away: Hour = ({ hub }) => hubAway([hub]);
+const awayAtWork: Hour = ({ hub, load }) => ({
   name: 'hub away, packages',
-  async begin(site) {
-    await site.hub.offline();
-    site.load.burst(PACKAGE_STARTS);
-    return () => site.hub.online();
-  },
-};
-const clock = (name: string, shift: number): Disturbance => ({
-  name,
-  begin({ setClock }) {
-    setClock(shift);
-    return () => setClock(0);
-  },
-});
-const diskFull: Disturbance = {
-  name: 'disk full',
-  needsDisk: true,
-  begin: ({ fillDisk }) => fillDisk?.() ?? nothing,
-};
-const diskFullHubAway: Disturbance = {
-  name: 'disk full, hub away',
-  needsDisk: true,
-  async begin({ hub, load, fillDisk }) {
+  async begin() {
     await hub.offline();
-    const stop = fillDisk?.() ?? nothing;
     load.burst(PACKAGE_STARTS);
-    return async () => {
-      await stop();
-      await hub.online();
-    };
   },
-};
-const fault = (name: string, ...faults: readonly Parameters<HubEmulator['faults']['inject']>[0][]): Disturbance => ({
-  name,
-  begin({ hub, load }) {
-    for (const one of faults) hub.faults.inject(one);
-    load.burst(20);
-    return () => hub.faults.clear();
-  },
+  end: () => hub.online(),
 });
+const clock =
+  (name: string, shift: number): Hour =>
+  ({ setClock }) => ({ name, begin: () => setClock(shift), end: () => setClock(0) });
+const diskFull: Hour = ({ disk }) => disk && { name: 'disk full', begin: () => disk.fill(), end: () => disk.free() };
+const diskFullHubAway: Hour = ({ disk, hub, load }) =>
+  disk && {
+    name: 'disk full, hub away',
+    async begin() {
+      await hub.offline();
+      disk.fill();
+      load.burst(PACKAGE_STARTS);
+    },
+    async end() {
+      await disk.free();
+      await hub.online();
+    },
+  };
+const fault =
+  (name: string, ...faults: Parameters<typeof injected>[2]): Hour =>
+  ({ hub, load }) =>
+    injected(name, [hub], faults, () => load.burst(20));
 
 /** Puts every event into the other queue, disables aggregation, and changes sizes and intervals. */
-const reload: Disturbance = {
+const reload: Hour = ({ desire, restoreTwin, load }) => ({
   name: 'twin: everything',
-  begin({ desire, restoreTwin, load }) {
+  begin() {
     desire({
       ...Object.fromEntries(collectors.map(({ name, priority }) => [`eventPriority${name}`, other(priority)])),
       ...Object.fromEntries(
@@ -111,38 +86,35 @@ const reload: Disturbance = {
       hubResourceId: { value: '/subscriptions/soak' },
     });
     load.burst(50);
-    return restoreTwin;
   },
-};
-const reloads: Disturbance = {
+  end: restoreTwin,
+});
+const reloads: Hour = ({ desire, restoreTwin }) => ({
   name: 'twin: 40 changes',
-  begin({ desire, restoreTwin }) {
+  begin() {
     for (let change = 0; change < 40; change += 1)
       desire({
         aggregationEnabledProcessCreate: { value: change % 2 === 0 },
         maxMessageSizeInBytes: { value: change % 2 === 0 ? 65_536 : 204_800 },
       });
-    return restoreTwin;
   },
-};
-const logins: Disturbance = {
-  name: 'logins',
-  begin({ load }) {
+  end: restoreTwin,
+});
+const logins: Hour = ({ load }) =>
+  once('logins', () => {
     for (let login = 0; login < 20; login += 1) load.logIn();
-    return nothing;
-  },
-};
+  });
 
 const other = (priority: string) => ({ value: priority === 'High' ? 'Low' : 'High' });
 
 /** The hours of a day. */
-export const TIMETABLE: readonly Disturbance[] = [
+export const TIMETABLE: readonly Hour[] = [
   calm,
   packages,
-  hubAway,
+  away,
   reload,
   clock('clock + 15 min', 15),
-  hubAwayAtWork,
+  awayAtWork,
   diskFull,
   logins,
   fault('hub resets at messages', { kind: 'resetOnPublish', count: 3 }),
@@ -155,7 +127,7 @@ export const TIMETABLE: readonly Disturbance[] = [
   diskFullHubAway,
   reload,
   fault('twin throttled', { kind: 'twinStatus', status: 429 }),
-  hubAway,
+  away,
   calm,
   fault('hub busy', { kind: 'serverUnavailable' }, { kind: 'resetOnPublish', count: 1 }),
   packages,

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { Random } from '../crash/random.ts';
+import { Random } from '../scenario/random.ts';
 import { judge, judgeBeside, lowest } from './verdict.ts';
 
 const LIMIT = { name: 'memory', unit: 'MiB', perDay: 1 };

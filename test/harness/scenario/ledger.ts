@@ -1,3 +1,5 @@
+import type { LocalStatus } from '../../../src/agent/status/schema.ts';
+import { UNIDENTIFIED } from '../../../src/core/base/counters.ts';
 import type { Envelope } from '../../../src/core/contract/event.ts';
 import { MARK, type NumberedEvents } from './numbered-events.ts';
 
@@ -144,4 +146,17 @@ export function booksThatDoNotClose(books: Books): string[] {
   const { collected, delivered, aggregatedAway, queued } = books;
   const closes = collected === delivered + aggregatedAway + queued + droppedIn(books);
   return closes ? [] : [`the books don't close: ${JSON.stringify(books)}`];
+}
+
+/** The accounts of counted events, including unnamed losses, since there are no other events. */
+export function booksOf({ events }: LocalStatus, counted: Readonly<Record<string, string>> = COUNTED): Books {
+  const books = { collected: 0, delivered: 0, aggregatedAway: 0, queued: 0 };
+  const dropped: Record<string, number> = {};
+  for (const name of [...Object.keys(counted), UNIDENTIFIED]) {
+    const row = events[name];
+    if (row === undefined) continue;
+    for (const column of ['collected', 'delivered', 'aggregatedAway', 'queued'] as const) books[column] += row[column];
+    for (const [reason, count] of Object.entries(row.dropped)) dropped[reason] = (dropped[reason] ?? 0) + count;
+  }
+  return { ...books, dropped };
 }
