@@ -16,7 +16,7 @@ import { gunzipSync } from 'node:zlib';
 import { seconds } from '../../src/core/base/duration.ts';
 import { MethodError } from '../../src/emulator/method-calls.ts';
 import type { Site } from '../harness/restarts/site.ts';
-import { built, SITES } from '../harness/restarts/sites.ts';
+import { SITE_NAMES, SITES } from '../harness/restarts/sites.ts';
 import { SecretSearch } from '../harness/secret-search.ts';
 import { until } from '../harness/until.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
@@ -177,9 +177,9 @@ describe('The secrets of an agent', function () {
   let site: Site;
   afterEach(() => site?.stop(false));
 
-  for (const name of built()) {
+  for (const name of SITE_NAMES) {
     it(`never appear in its output, files, messages or process data: ${name}`, async () => {
-      site = await SITES[name].open(STEADY);
+      site = await SITES[name](STEADY);
       const suspect = new Suspect(site);
       const { agent } = suspect;
       await suspect.connected();
@@ -219,7 +219,7 @@ describe('The secrets of an agent', function () {
   }
 
   it('would be found by the search in each place', async () => {
-    site = await SITES.moduleKey.open(STEADY);
+    site = await SITES.moduleKey(STEADY);
     const { bed } = site;
     const key = readFileSync(join(bed.directory, 'module.key'), 'utf8').trim();
     const hostRoot = join(bed.directory, 'host');

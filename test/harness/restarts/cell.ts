@@ -81,7 +81,7 @@ export class Cell {
   }
 
   static async run(name: SiteName, situation: Situation, say: (line: string) => void): Promise<Result | Senseless> {
-    const site = await SITES[name].open(EACH_EVENT);
+    const site = await SITES[name](EACH_EVENT);
     let keep = false;
     try {
       const plan = planOf(name, situation, site);

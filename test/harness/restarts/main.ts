@@ -2,7 +2,7 @@ import { systemClock } from '../../../src/core/base/clock.ts';
 import { isCount, newSeed, readOptions, say, wrongUsage } from '../options.ts';
 import { SITUATIONS, type Situation } from './plans.ts';
 import { type Outcome, type Recovery, Restarts } from './restarts.ts';
-import { built, SITES, type SiteName } from './sites.ts';
+import { SITE_NAMES, type SiteName } from './sites.ts';
 import { isSituation, runTable } from './table.ts';
 
 /*
@@ -16,7 +16,7 @@ import { isSituation, runTable } from './table.ts';
 const USAGE =
   'usage: npm run test:restarts -- [--runs N] [--seed S] [--kind KIND …] [--parallel N] [--verbose]\n' +
   '       npm run test:restarts -- --table [--kind KIND …] [--situation SITUATION …] [--parallel N]\n' +
-  `KIND: ${Object.keys(SITES).join(', ')}\nSITUATION: ${SITUATIONS.join(', ')}\n`;
+  `KIND: ${SITE_NAMES.join(', ')}\nSITUATION: ${SITUATIONS.join(', ')}\n`;
 const values = readOptions(
   {
     runs: { type: 'string', default: '200' },
@@ -32,10 +32,11 @@ const values = readOptions(
 const runs = Number(values.runs);
 const parallel = Number(values.parallel);
 const seed = Number(values.seed ?? newSeed());
-const names = (values.kind ?? built()) as SiteName[];
+const names = (values.kind ?? SITE_NAMES) as SiteName[];
 const situations = values.situation ?? SITUATIONS;
 const areNumbers = isCount(runs) && isCount(parallel) && Number.isSafeInteger(seed);
-if (!areNumbers || names.some((name) => !(name in SITES)) || !situations.every(isSituation)) wrongUsage(USAGE);
+if (!areNumbers || names.some((name) => !SITE_NAMES.includes(name)) || !situations.every(isSituation))
+  wrongUsage(USAGE);
 
 if (values.table) {
   const went = await runTable({ sites: names, situations: situations as readonly Situation[], parallel, say });

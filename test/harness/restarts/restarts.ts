@@ -69,7 +69,7 @@ export class Restarts implements Scenario {
 
   static async run(options: Options): Promise<Outcome> {
     const verdict = new Verdict(`${options.site}, seed ${options.seed}`, options.say);
-    const run = new Restarts(await SITES[options.site].open(EACH_EVENT), options, verdict);
+    const run = new Restarts(await SITES[options.site](EACH_EVENT), options, verdict);
     await runScenario(run, verdict);
     return {
       settled: run.#settled,

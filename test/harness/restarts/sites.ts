@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { IdentitySettings } from '../../../src/agent/identity/kinds.ts';
 import { type IssuedCertificate, selfSigned } from '../../../src/emulator/certificates.ts';
 import { EdgeEmulator } from '../../../src/emulator/edge/workload.ts';
 import type { HubEmulator } from '../../../src/emulator/hub.ts';
@@ -600,31 +599,20 @@ async function identityService(desired: object): Promise<Site> {
   });
 }
 
-/** Every way in which an agent connects to a hub here, and the kind of identity that it needs. */
+/** Every way in which an agent connects to a hub here. Most are named after their kind of identity. */
 export const SITES = {
-  moduleKey: { kind: 'moduleKey', open: moduleKey },
-  moduleKeyWebSocket: { kind: 'moduleKey', open: moduleKeyWebSocket },
-  connectionString: { kind: 'connectionString', open: connectionString },
-  moduleCertificate: { kind: 'moduleCertificate', open: moduleCertificate },
-  deviceKey: { kind: 'deviceKey', open: deviceKey },
-  deviceCertificate: { kind: 'deviceCertificate', open: deviceCertificate },
-  provisioning: { kind: 'provisioning', open: provisioned('key') },
-  provisioningGroup: { kind: 'provisioning', open: provisioned('groupKey') },
-  provisioningCertificate: { kind: 'provisioning', open: provisioned('certificate') },
-  edge: { kind: 'edge', open: edge },
-  identityService: { kind: 'identityService', open: identityService },
-} as const satisfies Record<string, { kind: string; open: (desired: object) => Promise<Site> }>;
+  moduleKey,
+  moduleKeyWebSocket,
+  connectionString,
+  moduleCertificate,
+  deviceKey,
+  deviceCertificate,
+  provisioning: provisioned('key'),
+  provisioningGroup: provisioned('groupKey'),
+  provisioningCertificate: provisioned('certificate'),
+  edge,
+  identityService,
+} satisfies Record<string, (desired: object) => Promise<Site>>;
 
 export type SiteName = keyof typeof SITES;
-
-/** The sites with a kind of identity that this agent supports. */
-export function built(): SiteName[] {
-  const kinds: readonly unknown[] = IdentitySettings.options.flatMap(kindsOf);
-  return (Object.keys(SITES) as SiteName[]).filter((name) => kinds.includes(SITES[name].kind));
-}
-
-/** Members of an object schema, even inside a pipe. */
-function kindsOf(schema: object): unknown[] {
-  const { entries } = schema as { entries?: { kind?: { literal?: unknown } } };
-  return entries?.kind?.literal === undefined ? [] : [entries.kind.literal];
-}
+export const SITE_NAMES = Object.keys(SITES) as SiteName[];
