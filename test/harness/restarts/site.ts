@@ -5,7 +5,7 @@ import { HubEmulator } from '../../../src/emulator/hub.ts';
 import { ProxyEmulator, type ProxyRequest } from '../../../src/emulator/proxy.ts';
 import { DEVICE, type Launch, MODULE, OBJECT, TestBed } from '../../integration/test-bed.ts';
 import type { Attempt } from '../scenario/launch.ts';
-import { type Fault, hubAway, injected, once } from '../scenario/runner.ts';
+import { away, type Fault, injected, once } from '../scenario/runner.ts';
 import { Attempts } from './attempts.ts';
 
 /** A fault of something that the agent depends on. */
@@ -189,7 +189,7 @@ export function hubTroubles(surroundings: Surroundings, { touch }: { touch: (() 
     injected(name, hubs, faults, disconnect);
   const refuses = fault('hub refuses', { kind: 'refuseConnections' });
   return [
-    hubAway(hubs, 'hub restarted'),
+    away('hub restarted', hubs),
     momentary('connection closed', disconnect),
     { ...fault('hub silent', { kind: 'mqttSilence' }, { kind: 'webSocketSilence' }), lasts: [2, 20] },
     fault('hub busy', { kind: 'serverUnavailable' }),
@@ -228,7 +228,7 @@ export function proxyTroubles({ proxy }: Surroundings, touch: () => void): Troub
     },
   });
   return [
-    { name: 'proxy restarted', begin: () => proxy.offline(), end: () => proxy.online() },
+    away('proxy restarted', [proxy]),
     momentary('tunnels closed', () => proxy.closeTunnels()),
     behaves('refuse'),
     behaves('unavailable'),
@@ -265,14 +265,7 @@ export function serviceTroubles(name: string, service: FaultyService, need: () =
     end: () => faults.clear(),
   });
   return [
-    {
-      name: `${name} restarted`,
-      async begin() {
-        await service.offline();
-        await need();
-      },
-      end: () => service.online(),
-    },
+    away(`${name} restarted`, [service], need),
     fault('silent', { kind: 'silence' }),
     fault('busy', { kind: 'status', status: 503, retryAfterSeconds: 3 }),
     fault('throttles', { kind: 'status', status: 429, retryAfterSeconds: 5 }),

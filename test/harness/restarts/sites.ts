@@ -8,7 +8,7 @@ import { IdentityServiceEmulator } from '../../../src/emulator/identity-service/
 import { ProvisioningEmulator } from '../../../src/emulator/provisioning/service.ts';
 import type { RestRequest } from '../../../src/emulator/rest-api.ts';
 import { DEVICE, type Launch, MODULE } from '../../integration/test-bed.ts';
-import { hubAway, injected } from '../scenario/runner.ts';
+import { away, injected } from '../scenario/runner.ts';
 import {
   type Deeds,
   hubTroubles,
@@ -112,13 +112,18 @@ function countRegistry(surroundings: Surroundings): void {
   }
 }
 
+/** Invalidates the module's keys that the agent has read, so that it must read them again as the device. */
+function regenerateModule(hub: HubEmulator): void {
+  if (hub.getModule(DEVICE, MODULE)?.credential.type === 'sas') hub.regenerateKeys(module);
+}
+
 /** The hub's REST interface is unavailable, and the keys that were read there are no longer valid. */
 const registryAway = (surroundings: Surroundings): Trouble => ({
   name: 'registry restarted',
   async begin() {
     // The proxy forwards port 443 of the hub's name to this server, which also has the REST API.
     for (const hub of surroundings.hubs) await hub.offline('mqttWebSocket');
-    if (surroundings.hub.getModule(DEVICE, MODULE)?.credential.type === 'sas') surroundings.hub.regenerateKeys(module);
+    regenerateModule(surroundings.hub);
   },
   async end() {
     for (const hub of surroundings.hubs) await hub.online();
@@ -127,9 +132,7 @@ const registryAway = (surroundings: Surroundings): Trouble => ({
 
 /** Faults of the hub's REST interface while the module's keys are renewed, which the agent must then read. */
 function registryTroubles({ hub }: Surroundings): Trouble[] {
-  const regenerate = () => {
-    if (hub.getModule(DEVICE, MODULE)?.credential.type === 'sas') hub.regenerateKeys(module);
-  };
+  const regenerate = () => regenerateModule(hub);
   const fault = (what: string, fault: Parameters<typeof injected>[2][number]): Trouble =>
     injected(`registry ${what}`, [hub], [fault], regenerate);
   return [
@@ -141,6 +144,16 @@ function registryTroubles({ hub }: Surroundings): Trouble[] {
     fault('slow', { kind: 'restDelay', ms: 2_000 }),
   ];
 }
+
+const removed = (hub: () => HubEmulator): Trouble =>
+  momentary('module removed', () => hub().removeModule(DEVICE, MODULE));
+
+const recreated = (hub: () => HubEmulator, recreate: () => unknown): Trouble => ({
+  name: 'module removed and recreated',
+  lasts: [0.5, 5],
+  begin: () => hub().removeModule(DEVICE, MODULE),
+  end: recreate,
+});
 
 /** Operations for a module with its own key, over any transport. */
 function moduleKeyDeeds(surroundings: Surroundings): { deeds: Deeds; identity: object; touch: () => void } {
@@ -158,7 +171,7 @@ function moduleKeyDeeds(surroundings: Surroundings): { deeds: Deeds; identity: o
     identity: { kind: 'moduleKey', ...module, keyFile: 'module.key', secondaryKeyFile: 'secondary.key' },
     touch: write,
     deeds: {
-      away: hubAway(surroundings.hubs),
+      away: away('hub away', surroundings.hubs),
       renew() {
         ({ primaryKey } = hub.regenerateKeys(module, 'primary')); // the secondary key is used until the file is written
         write();
@@ -172,15 +185,13 @@ function moduleKeyDeeds(surroundings: Surroundings): { deeds: Deeds; identity: o
         end: write,
         writes: true,
       },
-      lose: {
-        name: 'module removed and made again',
-        lasts: [0.5, 5],
-        begin: () => void hub.removeModule(DEVICE, MODULE),
-        end() {
+      lose: recreated(
+        () => hub,
+        () => {
           register();
           write();
         },
-      },
+      ),
     },
   };
 }
@@ -219,7 +230,7 @@ async function connectionString(desired: object): Promise<Site> {
     identity: { kind: 'connectionString', file: 'module.connection-string' },
     touch,
     deeds: {
-      away: hubAway(surroundings.hubs),
+      away: away('hub away', surroundings.hubs),
       renew() {
         hub.regenerateKeys(module);
         touch();
@@ -230,15 +241,13 @@ async function connectionString(desired: object): Promise<Site> {
         begin: () => void hub.regenerateKeys(module),
         end: touch,
       },
-      lose: {
-        name: 'module removed and made again',
-        lasts: [0.5, 5],
-        begin: () => void hub.removeModule(DEVICE, MODULE),
-        end() {
+      lose: recreated(
+        () => hub,
+        () => {
           hub.addModule(module);
           touch();
         },
-      },
+      ),
       move() {
         hub.removeModule(DEVICE, MODULE);
         hub = hub === other ? surroundings.hub : other;
@@ -260,10 +269,6 @@ async function deviceKey(desired: object): Promise<Site> {
     hub.addDevice({ deviceId: DEVICE, credential: { type: 'sas', primaryKey: key, secondaryKey: key } });
   register();
   write();
-  /** Invalidates the keys that the agent has read, so that it must read them again as the device. */
-  const regenerateModule = () => {
-    if (hub.hasModule(DEVICE, MODULE)) hub.regenerateKeys(module);
-  };
   return finish({
     surroundings,
     hub: hubByProxy(surroundings),
@@ -283,17 +288,12 @@ async function deviceKey(desired: object): Promise<Site> {
         begin() {
           key = newKey();
           register();
-          regenerateModule();
+          regenerateModule(hub);
         },
         end: write,
         writes: true,
       },
-      lose: {
-        name: 'module removed',
-        lasts: [0, 0],
-        begin: () => void hub.removeModule(DEVICE, MODULE),
-        end: () => {},
-      },
+      lose: removed(() => hub),
     },
   });
 }
@@ -349,7 +349,7 @@ async function moduleCertificate(desired: object): Promise<Site> {
     touch: files.write,
     troubles: [...troublesOfProxy(surroundings)],
     deeds: {
-      away: hubAway(surroundings.hubs),
+      away: away('hub away', surroundings.hubs),
       renew: () => files.renew(),
       spoil: {
         name: 'certificate replaced at the hub',
@@ -360,15 +360,13 @@ async function moduleCertificate(desired: object): Promise<Site> {
         },
         end: files.write,
       },
-      lose: {
-        name: 'module removed and made again',
-        lasts: [0.5, 5],
-        begin: () => void hub.removeModule(DEVICE, MODULE),
-        end() {
+      lose: recreated(
+        () => hub,
+        () => {
           register(files.registered);
           files.write();
         },
-      },
+      ),
     },
   });
 }
@@ -396,16 +394,11 @@ async function deviceCertificate(desired: object): Promise<Site> {
         lasts: [2, 40],
         async begin() {
           await files.issue();
-          if (hub.getModule(DEVICE, MODULE)?.credential.type === 'sas') hub.regenerateKeys(module);
+          regenerateModule(hub);
         },
         end: files.write,
       },
-      lose: {
-        name: 'module removed',
-        lasts: [0, 0],
-        begin: () => void hub.removeModule(DEVICE, MODULE),
-        end: () => {},
-      },
+      lose: removed(() => hub),
     },
   });
 }
@@ -475,15 +468,8 @@ const provisioned =
       registrations: () => service.requests.filter(({ operation }) => operation === 'register'),
       troubles: [...serviceTroubles('DPS', service, move), ...troublesOfProxy(surroundings)],
       deeds: {
-        away: {
-          name: 'DPS away',
-          async begin() {
-            await service.offline();
-            unassign();
-          },
-          end: () => service.online(),
-        },
-        absent: { name: 'DPS away', begin: () => service.offline(), end: () => service.online() },
+        away: away('DPS away', [service], unassign),
+        absent: away('DPS away', [service]),
         async renew() {
           await makeAnew();
           write();
@@ -498,12 +484,7 @@ const provisioned =
           end: write,
           writes: true,
         },
-        lose: {
-          name: 'module removed',
-          lasts: [0, 0],
-          begin: () => void at.removeModule(DEVICE, MODULE),
-          end: () => {},
-        },
+        lose: removed(() => at),
         move,
       },
     });
@@ -527,19 +508,13 @@ async function edge(desired: object): Promise<Site> {
       ...serviceTroubles('workload API', service, () => surroundings.disconnect()),
     ],
     deeds: {
-      away: {
-        name: 'workload API away',
-        async begin() {
-          await service.offline();
-          surroundings.disconnect();
-        },
-        end: () => service.online(),
-      },
+      away: away('workload API away', [service], () => surroundings.disconnect()),
       renew: regenerate,
       remake: {
-        name: 'module removed and made again',
-        begin: () => void hub.removeModule(DEVICE, MODULE),
-        end: () => void hub.addModule(module),
+        ...recreated(
+          () => hub,
+          () => hub.addModule(module),
+        ),
         launch: () => ({ environment: service.environmentOf(MODULE) }),
       },
     },
@@ -575,21 +550,12 @@ async function identityService(desired: object): Promise<Site> {
       ...serviceTroubles('identity service', service, () => surroundings.disconnect()),
     ],
     deeds: {
-      away: {
-        name: 'identity service away',
-        async begin() {
-          await service.offline();
-          surroundings.disconnect();
-        },
-        end: () => service.online(),
-      },
+      away: away('identity service away', [service], () => surroundings.disconnect()),
       renew: () => service.renewKey(),
-      lose: {
-        name: 'module removed and made again',
-        lasts: [0.5, 5],
-        begin: () => void at.removeModule(DEVICE, MODULE),
-        end: () => void at.addModule(module),
-      },
+      lose: recreated(
+        () => at,
+        () => at.addModule(module),
+      ),
       async move() {
         at.removeModule(DEVICE, MODULE);
         at = at === hub ? other : hub;

@@ -155,13 +155,24 @@ export const injected = (
   },
 });
 
-export const hubAway = (hubs: readonly HubEmulator[], name = 'hub away'): Fault => ({
+interface Service {
+  offline(): Promise<void>;
+  online(): Promise<void>;
+}
+
+/** Services that can't be reached. @param andThen called after their begin */
+export const away = (
+  name: string,
+  services: readonly Service[],
+  andThen: () => Promise<void> | void = () => {},
+): Fault => ({
   name,
   async begin() {
-    for (const hub of hubs) await hub.offline();
+    for (const service of services) await service.offline();
+    await andThen();
   },
   async end() {
-    for (const hub of hubs) await hub.online();
+    for (const service of services) await service.online();
   },
 });
 

@@ -1,6 +1,6 @@
 import { collectors } from '../../../src/agent/collectors/index.ts';
 import type { HubEmulator } from '../../../src/emulator/hub.ts';
-import { type Fault, hubAway, injected, once } from '../scenario/runner.ts';
+import { away, type Fault, injected, once } from '../scenario/runner.ts';
 import type { SmallDisk } from '../small-disk.ts';
 import type { GatewayLoad } from './gateway-load.ts';
 
@@ -34,15 +34,8 @@ const packages: Hour = ({ load }) => ({
   begin: () => load.burst(PACKAGE_STARTS),
   end: () => load.burst(PACKAGE_STARTS),
 });
-const away: Hour = ({ hub }) => hubAway([hub]);
-const awayAtWork: Hour = ({ hub, load }) => ({
-  name: 'hub away, packages',
-  async begin() {
-    await hub.offline();
-    load.burst(PACKAGE_STARTS);
-  },
-  end: () => hub.online(),
-});
+const hubAway: Hour = ({ hub }) => away('hub away', [hub]);
+const hubAwayAtWork: Hour = ({ hub, load }) => away('hub away, packages', [hub], () => load.burst(PACKAGE_STARTS));
 const clock =
   (name: string, shift: number): Hour =>
   ({ setClock }) => ({ name, begin: () => setClock(shift), end: () => setClock(0) });
@@ -111,10 +104,10 @@ const other = (priority: string) => ({ value: priority === 'High' ? 'Low' : 'Hig
 export const TIMETABLE: readonly Hour[] = [
   calm,
   packages,
-  away,
+  hubAway,
   reload,
   clock('clock + 15 min', 15),
-  awayAtWork,
+  hubAwayAtWork,
   diskFull,
   logins,
   fault('hub resets at messages', { kind: 'resetOnPublish', count: 3 }),
@@ -127,7 +120,7 @@ export const TIMETABLE: readonly Hour[] = [
   diskFullHubAway,
   reload,
   fault('twin throttled', { kind: 'twinStatus', status: 429 }),
-  away,
+  hubAway,
   calm,
   fault('hub busy', { kind: 'serverUnavailable' }, { kind: 'resetOnPublish', count: 1 }),
   packages,
