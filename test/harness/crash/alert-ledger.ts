@@ -1,5 +1,6 @@
+import { droppedIn } from '../../../src/core/base/counters.ts';
 import type { Envelope } from '../../../src/core/contract/event.ts';
-import { type Books, booksThatDoNotClose, droppedIn, type Findings, type Judge } from '../scenario/ledger.ts';
+import { type Books, booksThatDoNotClose, type Findings, type Judge } from '../scenario/ledger.ts';
 import type { NumberedEvents } from '../scenario/numbered-events.ts';
 import { type AlertLoad, isEnough, nameIn } from './alert-load.ts';
 
@@ -32,10 +33,6 @@ export class AlertLedger implements Judge {
       }
     }
   }
-
-  connected(): void {}
-
-  absent(): void {}
 
   judge(_events: NumberedEvents, books: Books): Findings {
     const { made, keys, groups, continued } = this.#load;

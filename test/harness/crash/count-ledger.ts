@@ -1,5 +1,6 @@
+import { droppedIn } from '../../../src/core/base/counters.ts';
 import type { Envelope } from '../../../src/core/contract/event.ts';
-import { type Books, booksThatDoNotClose, droppedIn, type Findings, type Judge } from '../scenario/ledger.ts';
+import { type Books, booksThatDoNotClose, type Findings, type Judge } from '../scenario/ledger.ts';
 import { MARK, type NumberedEvents } from '../scenario/numbered-events.ts';
 
 /** Compares the counts of repeated events that the hub received with the number of events that happened. */
@@ -17,10 +18,6 @@ export class CountLedger implements Judge {
       this.#hits.set(Id, hits);
     }
   }
-
-  connected(): void {}
-
-  absent(): void {}
 
   judge(events: NumberedEvents, books: Books): Findings {
     const { appended } = events;

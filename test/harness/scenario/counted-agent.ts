@@ -85,7 +85,7 @@ export class CountedAgent {
         source === expected && (msg === 'Events are incomplete.' || msg === 'The source of events has changed.'),
       STARTS_WITHIN,
     );
-    if (this.#absentSince !== undefined) this.#ledger.absent(this.#absentSince, systemClock.monotonic());
+    if (this.#absentSince !== undefined) this.#ledger.absent?.(this.#absentSince, systemClock.monotonic());
     this.#absentSince = undefined;
   }
 
@@ -152,7 +152,7 @@ export class CountedAgent {
       for (const [, number] of body.matchAll(new RegExp(`${MARK}(\\d+)`, 'g')))
         this.#newestReceived = Math.max(this.#newestReceived, Number(number));
     });
-    hub.on('connection', () => this.#ledger.connected());
+    hub.on('connection', () => this.#ledger.connected?.());
   }
 
   #isDone(status: LocalStatus): boolean {

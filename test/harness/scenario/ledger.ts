@@ -1,5 +1,5 @@
 import type { LocalStatus } from '../../../src/agent/status/schema.ts';
-import { UNIDENTIFIED } from '../../../src/core/base/counters.ts';
+import { droppedIn, sum, type Totals, UNIDENTIFIED } from '../../../src/core/base/counters.ts';
 import type { Envelope } from '../../../src/core/contract/event.ts';
 import { MARK, type NumberedEvents } from './numbered-events.ts';
 
@@ -14,12 +14,8 @@ interface Reception {
 }
 
 /** The agent's accounts of the counted events. */
-export interface Books {
-  readonly collected: number;
-  readonly delivered: number;
-  readonly aggregatedAway: number;
+export interface Books extends Totals {
   readonly queued: number;
-  readonly dropped: Readonly<Record<string, number>>;
 }
 
 export interface Findings {
@@ -40,9 +36,9 @@ export interface Judge {
   /** @param message counted up by the hub */
   received(message: number, body: string): void;
   /** A client has connected. */
-  connected(): void;
+  connected?(): void;
   /** Records that no agent listened between these times of the monotonic clock. */
-  absent(from: number, to: number): void;
+  absent?(from: number, to: number): void;
   judge(events: NumberedEvents, books: Books): Findings;
 }
 
@@ -140,8 +136,6 @@ export class Ledger implements Judge {
   }
 }
 
-export const droppedIn = ({ dropped }: Books): number => Object.values(dropped).reduce((all, count) => all + count, 0);
-
 export function booksThatDoNotClose(books: Books): string[] {
   const { collected, delivered, aggregatedAway, queued } = books;
   const closes = collected === delivered + aggregatedAway + queued + droppedIn(books);
@@ -150,13 +144,6 @@ export function booksThatDoNotClose(books: Books): string[] {
 
 /** The accounts of counted events, including unnamed losses, since there are no other events. */
 export function booksOf({ events }: LocalStatus, counted: Readonly<Record<string, string>> = COUNTED): Books {
-  const books = { collected: 0, delivered: 0, aggregatedAway: 0, queued: 0 };
-  const dropped: Record<string, number> = {};
-  for (const name of [...Object.keys(counted), UNIDENTIFIED]) {
-    const row = events[name];
-    if (row === undefined) continue;
-    for (const column of ['collected', 'delivered', 'aggregatedAway', 'queued'] as const) books[column] += row[column];
-    for (const [reason, count] of Object.entries(row.dropped)) dropped[reason] = (dropped[reason] ?? 0) + count;
-  }
-  return { ...books, dropped };
+  const rows = [...Object.keys(counted), UNIDENTIFIED].flatMap((name) => events[name] ?? []);
+  return { ...sum(rows), queued: rows.reduce((all, { queued }) => all + queued, 0) };
 }

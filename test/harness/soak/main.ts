@@ -85,7 +85,7 @@ for (const verdict of verdicts) say(inWords(verdict));
 writeFileSync(values.plot, picture({ looks, samples, disturbances, verdicts, source, isHostile: values.hostile }));
 say(`plot: ${values.plot}`);
 const grew = verdicts.filter(({ judgement }) => judgement === 'grows');
-if (violations.length > 0) say(`${violations.length} violations`);
+if (violations.length > 0) say(`violations: ${violations.length}`);
 process.exit(violations.length + grew.length > 0 ? 1 : 0);
 
 function verdictOn(figure: keyof typeof LIMITS, limit: Limit): Verdict {

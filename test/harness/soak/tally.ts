@@ -1,6 +1,7 @@
 import type { LocalStatus } from '../../../src/agent/status/schema.ts';
-import { UNIDENTIFIED } from '../../../src/core/base/counters.ts';
+import { droppedIn, UNIDENTIFIED } from '../../../src/core/base/counters.ts';
 import type { Envelope, Payload } from '../../../src/core/contract/event.ts';
+import { booksThatDoNotClose } from '../scenario/ledger.ts';
 
 /**
  * Marks events that this process generated, in a command line or a user name. The string after the mark identifies
@@ -12,8 +13,6 @@ const MARKED = new RegExp(`${MARK}[\\w-]+`);
 /** Events that the soak generates and counts. */
 export const COUNTED = ['ProcessCreate', 'ConnectionCreate', 'Login'] as const;
 export type Counted = (typeof COUNTED)[number];
-
-type Account = LocalStatus['events'][string];
 
 /** Compares the events that the hub received, and the agent's accounts, with the generated events. */
 export class Tally {
@@ -76,10 +75,9 @@ export class Tally {
   disagreements({ events }: Pick<LocalStatus, 'events'>): string[] {
     const wrong: string[] = [];
     for (const [name, account] of Object.entries(events)) {
-      const { collected, delivered, aggregatedAway, queued } = account;
+      const { delivered } = account;
       const dropped = droppedIn(account);
-      if (collected !== delivered + aggregatedAway + queued + dropped)
-        wrong.push(`${name}: the books don't close: ${JSON.stringify(account)}`);
+      wrong.push(...booksThatDoNotClose(account).map((fault) => `${name}: ${fault}`));
       const received = this.#received.get(name) ?? 0;
       if (delivered > received) wrong.push(`${name}: ${delivered} count as delivered, and the hub has ${received}`);
       if (received > delivered + dropped)
@@ -119,8 +117,6 @@ function subjectOf(event: string, element: Payload): string | undefined {
   const user = MARKED.exec(String(element.UserName))?.[0];
   return user === undefined ? undefined : `${user} ${element.Operation}`;
 }
-
-export const droppedIn = ({ dropped }: Pick<Account, 'dropped'>): number => sum(Object.values(dropped));
 
 const of = (counts: ReadonlyMap<string, number>, event: Counted) =>
   [...counts].filter(([what]) => what.startsWith(`${event} `));
