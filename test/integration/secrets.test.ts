@@ -189,7 +189,7 @@ describe('The secrets of an agent', function () {
       await suspect.collectCommands();
       await suspect.collectBundle();
 
-      const { spoil, renew } = site.deeds;
+      const { spoil, renew } = site.operations;
       if (spoil !== undefined) {
         await spoil.begin();
         await agent.waitForStatus(({ credential }) => credential.error !== undefined, seconds(60));

@@ -1,6 +1,6 @@
 import { droppedIn } from '../../../src/core/base/counters.ts';
 import type { Envelope } from '../../../src/core/contract/event.ts';
-import { type Books, booksThatDoNotClose, type Findings, type Judge } from '../scenario/ledger.ts';
+import { type Books, booksThatDoNotClose, type EventLedger, type Findings } from '../scenario/ledger.ts';
 import type { NumberedEvents } from '../scenario/numbered-events.ts';
 import { type AlertLoad, isEnough, nameIn } from './alert-load.ts';
 
@@ -9,7 +9,7 @@ const HOUR_MS = 3_600_000;
 type Load = Pick<AlertLoad, 'made' | 'keys' | 'groups' | 'continued'>;
 
 /** Compares the alerts that the hub received with those that agents raised, and with the events that happened. */
-export class AlertLedger implements Judge {
+export class AlertLedger implements EventLedger {
   readonly #load: Load;
   /** Subject of an alert and the hour of its first hit, keyed by alert id. */
   readonly #alerts = new Map<string, { readonly name: string | undefined; readonly hour: number }>();

@@ -1,10 +1,10 @@
 import { droppedIn } from '../../../src/core/base/counters.ts';
 import type { Envelope } from '../../../src/core/contract/event.ts';
-import { type Books, booksThatDoNotClose, type Findings, type Judge } from '../scenario/ledger.ts';
+import { type Books, booksThatDoNotClose, type EventLedger, type Findings } from '../scenario/ledger.ts';
 import { MARK, type NumberedEvents } from '../scenario/numbered-events.ts';
 
 /** Compares the counts of repeated events that the hub received with the number of events that happened. */
-export class CountLedger implements Judge {
+export class CountLedger implements EventLedger {
   readonly #hits = new Map<string, number>();
   #repeated = 0;
 

@@ -206,7 +206,6 @@ class Chain implements Scenario {
       await this.#killWithOpenWindows(this.#alerts);
     }
     await this.#check();
-    this.#report();
   }
 
   async close({ keep }: { keep: boolean }): Promise<void> {
@@ -255,9 +254,7 @@ class Chain implements Scenario {
   }
 
   async #checkIfDue(): Promise<void> {
-    if (this.kills % KILLS_PER_CHECK !== 0 || this.kills === this.#course.kills) return;
-    await this.#check();
-    this.#report();
+    if (this.kills % KILLS_PER_CHECK === 0 && this.kills !== this.#course.kills) await this.#check();
   }
 
   /** Waits until the agent has done all its work, stops it, and compares its output with the events. */
@@ -267,11 +264,8 @@ class Chain implements Scenario {
     this.#agent.start();
     await this.#agent.listens();
     this.settled = await this.#agent.settle(this.#alerts?.complete() || 1);
+    this.#course.say(`  ${new Total().add(this.kills, this.settled)}`);
     this.#course.verdict.add(this.settled.violations);
-  }
-
-  #report(): void {
-    if (this.settled !== undefined) this.#course.say(`  ${new Total().add(this.kills, this.settled)}`);
   }
 
   #chooseEnd(): End {

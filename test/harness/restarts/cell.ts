@@ -58,7 +58,7 @@ export class Cell {
   readonly #site: Site;
   readonly #plan: Plan;
   readonly #agent: SiteAgent;
-  /** Length of the log when the trouble began. */
+  /** Length of the log when the fault began. */
   #heardBefore = 0;
   readonly #admitted: Admitted[] = [];
   /** Earliest time at which a hub may admit the agent again. */
@@ -101,14 +101,14 @@ export class Cell {
   }
 
   async #run(): Promise<Omit<Result, 'site' | 'situation'>> {
-    const { trouble, when, byItself = false, limit } = this.#plan;
+    const { fault, when, byItself = false, limit } = this.#plan;
     this.#site.bed.startWith(EACH_EVENT); // it counts each event even without a hub
     if (when !== 'start') await this.#beConnected();
     if (when === 'restart') await this.#agent.stop();
     const refusedBefore = this.#refusals();
     this.#heardBefore = this.#agent.log.length;
     this.#from = systemClock.monotonic();
-    await trouble.begin();
+    await fault.begin();
     if (when !== 'running') await this.#start();
     const stop = new AbortController();
     const happening = this.#agent.load(stop.signal);
@@ -118,7 +118,7 @@ export class Cell {
         await this.#suffer();
         this.#countRefusals(refusedBefore);
         this.#from = systemClock.monotonic();
-        await trouble.end();
+        await fault.end();
       }
       await this.#relaunch();
       connected = await this.#recover();
@@ -128,7 +128,7 @@ export class Cell {
       await happening;
     }
     const gap = this.#gapBefore(connected);
-    if (byItself) await trouble.end();
+    if (byItself) await fault.end();
     const settled = await this.#agent.settle();
     const took = (connected.at - this.#from) / 1_000;
     return {
@@ -168,8 +168,8 @@ export class Cell {
     const missing = () => must.filter((id) => !this.#ids().includes(id));
     const isExplained = () =>
       reason === undefined || this.#lines().some(({ id, msg }) => id !== undefined && reason.test(msg));
-    const what = () => `the agent to say ${must.join(', ')}, ${reason}; it wrote:\n${this.#agent.lastLines()}`;
-    await until(what, () => missing().length === 0 && isExplained(), { limit: SAYS_WITHIN });
+    const expectation = () => `the agent to say ${must.join(', ')}, ${reason}; it wrote:\n${this.#agent.lastLines()}`;
+    await until(expectation, () => missing().length === 0 && isExplained(), { limit: SAYS_WITHIN });
     await this.#agent.collects(seconds(30));
     await this.#untilNobodyRefuses();
   }
@@ -225,12 +225,12 @@ export class Cell {
       ...(took * 1_000 <= limit ? [] : [`it took ${took.toFixed(1)} s`]),
       ...must.filter((id) => !ids.includes(id)).map((id) => `it did not say ${id}`),
       ...unexpected.map((id) => `it said ${id}`),
-      ...often.map(([party, count]) => `${count} refusals by the ${party} in one trouble`),
+      ...often.map(([party, count]) => `${count} refusals by the ${party} in one fault`),
       ...(says === undefined || this.#agent.log.some(({ msg }) => msg === says) ? [] : [`it did not say "${says}"`]),
     ];
   }
 
-  /** Ids of the errors that were logged since the trouble began. */
+  /** Ids of the errors that were logged since the fault began. */
   #ids(): string[] {
     return [...new Set(this.#lines().flatMap(({ id }) => (typeof id === 'string' ? [id] : [])))];
   }

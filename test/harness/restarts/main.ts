@@ -75,9 +75,9 @@ function report({ settled, mostPerMinute, mostRefused }: Outcome): void {
 }
 
 function sayRecoveries(recoveries: readonly Recovery[]): void {
-  const names = [...new Set(recoveries.map(({ trouble }) => trouble))].sort();
+  const names = [...new Set(recoveries.map(({ fault }) => fault))].sort();
   for (const name of ['all', ...names]) {
-    const of = recoveries.filter(({ trouble }) => name === 'all' || trouble === name).map(({ seconds }) => seconds);
+    const of = recoveries.filter(({ fault }) => name === 'all' || fault === name).map(({ seconds }) => seconds);
     const sorted = of.sort((one, other) => one - other);
     const at = (part: number) =>
       (sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN).toFixed(1);

@@ -2,7 +2,7 @@ import { type Duration, seconds } from '../../../src/core/base/duration.ts';
 import type { FailureId } from '../../../src/core/base/errors.ts';
 import { DEVICE, type Launch, MODULE } from '../../integration/test-bed.ts';
 import { once } from '../scenario/runner.ts';
-import type { Site, Trouble } from './site.ts';
+import type { Site, SiteFault } from './site.ts';
 import type { Changes } from './site-agent.ts';
 import type { SiteName } from './sites.ts';
 
@@ -25,8 +25,8 @@ export type Situation = (typeof SITUATIONS)[number];
 export interface Plan {
   /** `start`: before the agent is started for the first time; `restart`: between two runs. */
   readonly when: 'start' | 'restart' | 'running';
-  readonly trouble: Trouble;
-  /** Ids of errors that the agent must have logged before the trouble ends. */
+  readonly fault: SiteFault;
+  /** Ids of errors that the agent must have logged before the fault ends. */
   readonly must: readonly FailureId[];
   /** Ids of errors, of which it must log at least one. */
   readonly reason?: RegExp;
@@ -96,9 +96,9 @@ export function planOf(name: SiteName, situation: Situation, site: Site): Plan |
   const group = GROUPS[name];
   const asksRegistry = group === 'device' || group === 'provisioning';
   const isLocal = group === 'edge' || group === 'identityService';
-  const { deeds } = site;
+  const { operations } = site;
   const away = {
-    trouble: deeds.away,
+    fault: operations.away,
     must: [AWAY[group]],
     reason: /can't be reached|can't be used|does not exist/, // not only that the connection was lost
     limit: isLocal ? LIMITS.localSocket : LIMITS.network,
@@ -106,15 +106,15 @@ export function planOf(name: SiteName, situation: Situation, site: Site): Plan |
   switch (situation) {
     case 'first connect':
       return {
-        ...{ when: 'start', trouble: NOTHING, byItself: true, must: [], limit: LIMITS.start },
+        ...{ when: 'start', fault: NOTHING, byItself: true, must: [], limit: LIMITS.start },
         ...(asksRegistry ? { says: group === 'device' ? CREATED : ASSIGNED } : {}),
       };
     case 'renewal without restart': {
-      if (deeds.renew === undefined) return 'the agent renews it by itself';
+      if (operations.renew === undefined) return 'the agent renews it by itself';
       const closes = group === 'moduleKey' || isLocal;
       const limit = isLocal ? LIMITS.regeneratedKey : LIMITS.changedFile;
-      const trouble = once('renewed', deeds.renew);
-      return { when: 'running', trouble, byItself: true, must: [], may: closes ? CLOSED : [], limit };
+      const fault = once('renewed', operations.renew);
+      return { when: 'running', fault, byItself: true, must: [], may: closes ? CLOSED : [], limit };
     }
     case 'wrong secret':
       return wrongSecret(group, site);
@@ -125,7 +125,7 @@ export function planOf(name: SiteName, situation: Situation, site: Site): Plan |
       return {
         when: 'start',
         changes: { identity: { createModule: false } },
-        trouble: { name: 'no module', begin: () => {}, end: () => void site.hubs[0]?.addModule(MODULE_ID) },
+        fault: { name: 'no module', begin: () => {}, end: () => void site.hubs[0]?.addModule(MODULE_ID) },
         must: ['MODULE_UNKNOWN'],
         limit: LIMITS.missingModule,
       };
@@ -136,12 +136,13 @@ export function planOf(name: SiteName, situation: Situation, site: Site): Plan |
       return { when: 'running', ...away, may: [...CLOSED, ...(asksRegistry ? (['CREDENTIAL_REFUSED'] as const) : [])] };
     case 'service away at a restart':
       if (group !== 'provisioning') return 'nothing of what the service said is kept over restarts';
-      return { when: 'restart', trouble: deeds.absent ?? NOTHING, byItself: true, must: [], limit: LIMITS.start };
+      return { when: 'restart', fault: operations.absent ?? NOTHING, byItself: true, must: [], limit: LIMITS.start };
     case 'move to another hub':
-      if (deeds.move === undefined) return "the hub is in the agent's configuration, or in its container's variables";
+      if (operations.move === undefined)
+        return "the hub is in the agent's configuration, or in its container's variables";
       return {
         when: 'running',
-        trouble: once('moved', deeds.move),
+        fault: once('moved', operations.move),
         byItself: true,
         must: [],
         may: [...CLOSED, 'CREDENTIAL_REFUSED'],
@@ -153,7 +154,7 @@ export function planOf(name: SiteName, situation: Situation, site: Site): Plan |
       return {
         when: 'start',
         changes: { hub: { transport: 'auto' } },
-        trouble: {
+        fault: {
           name: 'silent',
           begin: () => site.hubs.forEach((hub) => void hub.faults.inject({ kind: 'mqttSilence' })),
           end: () => site.hubs.forEach((hub) => void hub.faults.clear()),
@@ -167,9 +168,9 @@ export function planOf(name: SiteName, situation: Situation, site: Site): Plan |
 
 const MODULE_ID = { deviceId: DEVICE, moduleId: MODULE };
 
-function wrongSecret(group: Group, { deeds, hubs }: Site): Plan {
-  if (deeds.spoil === undefined) {
-    const trouble: Trouble = {
+function wrongSecret(group: Group, { operations, hubs }: Site): Plan {
+  if (operations.spoil === undefined) {
+    const fault: SiteFault = {
       name: 'two tokens refused',
       begin() {
         for (const hub of hubs) hub.faults.inject({ kind: 'refuseConnections', count: 2 });
@@ -178,39 +179,39 @@ function wrongSecret(group: Group, { deeds, hubs }: Site): Plan {
       end: () => {},
     };
     const must: FailureId[] = ['CREDENTIAL_REFUSED'];
-    return { when: 'running', trouble, byItself: true, must, may: CLOSED, limit: LIMITS.localSocket };
+    return { when: 'running', fault, byItself: true, must, may: CLOSED, limit: LIMITS.localSocket };
   }
   const must: FailureId[] = [group === 'provisioning' ? 'PROVISIONING_REFUSED' : 'CREDENTIAL_REFUSED'];
   return {
     when: 'running',
-    trouble: deeds.spoil,
+    fault: operations.spoil,
     must,
     may: [...CLOSED, 'CREDENTIAL_REFUSED'],
     limit: LIMITS.changedFile,
   };
 }
 
-function missingModule(group: Group, { deeds }: Site): Plan | string {
-  if (deeds.remake !== undefined) {
-    const { launch } = deeds.remake;
+function missingModule(group: Group, { operations }: Site): Plan | string {
+  if (operations.remake !== undefined) {
+    const { launch } = operations.remake;
     return {
       when: 'running',
-      trouble: deeds.remake,
+      fault: operations.remake,
       must: ['EDGE_REFUSED'],
       may: CLOSED,
       limit: LIMITS.start,
       relaunch: () => launch(),
     };
   }
-  if (deeds.lose === undefined) return 'nothing can lose it';
+  if (operations.lose === undefined) return 'nothing can lose it';
   if (group === 'identityService') {
     const must: FailureId[] = ['IDENTITY_SERVICE_REFUSED'];
-    return { when: 'running', trouble: deeds.lose, must, may: CLOSED, limit: LIMITS.localSocket };
+    return { when: 'running', fault: operations.lose, must, may: CLOSED, limit: LIMITS.localSocket };
   }
   const may: FailureId[] = [...CLOSED, 'CREDENTIAL_REFUSED'];
   if (group === 'device' || group === 'provisioning') {
     const { regeneratedKey: limit } = LIMITS;
-    return { when: 'running', trouble: deeds.lose, byItself: true, must: [], may, says: CREATED, limit };
+    return { when: 'running', fault: operations.lose, byItself: true, must: [], may, says: CREATED, limit };
   }
-  return { when: 'running', trouble: deeds.lose, must: ['CREDENTIAL_REFUSED'], may, limit: LIMITS.changedFile };
+  return { when: 'running', fault: operations.lose, must: ['CREDENTIAL_REFUSED'], may, limit: LIMITS.changedFile };
 }

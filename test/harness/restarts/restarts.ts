@@ -4,7 +4,7 @@ import type { Settled } from '../scenario/counted-agent.ts';
 import { Random } from '../scenario/random.ts';
 import { runScenario, type Scenario, type Step, Verdict } from '../scenario/runner.ts';
 import { until } from '../until.ts';
-import type { Site, Trouble } from './site.ts';
+import type { Site, SiteFault } from './site.ts';
 import { EACH_EVENT, SiteAgent } from './site-agent.ts';
 import { SITES, type SiteName } from './sites.ts';
 
@@ -31,7 +31,7 @@ export interface Options {
 
 /** Time from the end of a fault until the hub had an event that happened after it. */
 export interface Recovery {
-  readonly trouble: string;
+  readonly fault: string;
   readonly seconds: number;
 }
 
@@ -97,16 +97,19 @@ export class Restarts implements Scenario {
   *steps(): Iterable<Step> {
     const { restarts, calm = 0.7, longest = Number.POSITIVE_INFINITY, say, site, isVerbose = false } = this.#options;
     for (let number = 1; number <= restarts; number += 1) {
-      const trouble = this.#random.pick(this.#site.troubles as [Trouble, ...Trouble[]]);
-      const [least, most] = trouble.lasts ?? LASTS;
+      const fault = this.#random.pick(this.#site.faults as [SiteFault, ...SiteFault[]]);
+      const [least, most] = fault.lasts ?? LASTS;
       const lasts = this.#random.between(least * 1_000, Math.max(least, Math.min(most, longest)) * 1_000);
       const recovers = number === restarts || this.#random.chance(calm);
-      const { fault, lasted } = this.#watched(trouble);
-      const recover = async () => {
-        const recovered = recovers
-          ? `recovered in ${(await this.#recover(trouble)).toFixed(1)} s`
+      const refusedBefore = this.#refused();
+      const recover: Step['recover'] = async (began, ended) => {
+        this.#checkRefusals(this.#refused() - refusedBefore, fault, began);
+        if (fault.writes === true) this.#wroteAt = ended;
+        const recovery = recovers
+          ? `recovered in ${(await this.#recover(fault)).toFixed(1)} s`
           : 'the next one at once';
-        if (isVerbose) say(`${site} ${number}: ${trouble.name} for ${lasted().toFixed(1)} s; ${recovered}`);
+        if (isVerbose)
+          say(`${site} ${number}: ${fault.name} for ${((ended - began) / 1_000).toFixed(1)} s; ${recovery}`);
       };
       yield { fault, lasts: milliseconds(lasts), recover };
     }
@@ -121,27 +124,11 @@ export class Restarts implements Scenario {
     await this.#site.stop(keep);
   }
 
-  /** The fault, with the refusals meanwhile counted, and how long it lasted in seconds. */
-  #watched(trouble: Trouble): Pick<Step, 'fault'> & { lasted: () => number } {
-    let [began, ended, refusedBefore] = [0, 0, 0];
-    const begin = () => {
-      began = systemClock.monotonic();
-      refusedBefore = this.#refused();
-      return trouble.begin();
-    };
-    const end = async () => {
-      this.#judgeRefusals(this.#refused() - refusedBefore, trouble, began);
-      await trouble.end();
-      ended = systemClock.monotonic();
-      if (trouble.writes === true) this.#wroteAt = ended;
-    };
-    return { fault: { name: trouble.name, begin, end }, lasted: () => (ended - began) / 1_000 };
-  }
-
-  #judgeRefusals(refused: number, { name }: Trouble, began: number): void {
+  #checkRefusals(refused: number, { name }: SiteFault, began: number): void {
     this.#mostRefused = Math.max(this.#mostRefused, refused);
     const onceMore = began - this.#wroteAt < SEEN_WITHIN ? 1 : 0;
-    if (refused > ATTEMPTS_WHEN_REFUSED + onceMore) this.#verdict.add([`${refused} refusals in one trouble, ${name}`]);
+    if (refused > ATTEMPTS_WHEN_REFUSED + onceMore)
+      this.#verdict.add([`${refused} refusals during one fault, ${name}`]);
   }
 
   /** CONNECTs that the hubs have refused because of the credential. */
@@ -150,14 +137,14 @@ export class Restarts implements Scenario {
     return this.#site.hubs.reduce((all, { connections }) => all + connections.filter(isRefused).length, 0);
   }
 
-  /** @returns after how many seconds the hub had an event that happened after the trouble */
-  async #recover({ name }: Trouble): Promise<number> {
+  /** @returns after how many seconds the hub had an event that happened after the fault */
+  async #recover({ name }: SiteFault): Promise<number> {
     const began = systemClock.monotonic();
     const first = this.#agent.events.appended;
-    const what = () => `recovery from "${name}"; the agent wrote:\n${this.#agent.lastLines()}`;
-    await until(what, () => this.#agent.hasDelivered(first), { limit: RECOVERS_WITHIN });
+    const expectation = () => `recovery from "${name}"; the agent wrote:\n${this.#agent.lastLines()}`;
+    await until(expectation, () => this.#agent.hasDelivered(first), { limit: RECOVERS_WITHIN });
     const seconds = (systemClock.monotonic() - began) / 1_000;
-    this.#recoveries.push({ trouble: name, seconds });
+    this.#recoveries.push({ fault: name, seconds });
     return seconds;
   }
 }

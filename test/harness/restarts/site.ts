@@ -9,7 +9,7 @@ import { away, type Fault, injected, once } from '../scenario/runner.ts';
 import { Attempts } from './attempts.ts';
 
 /** A fault of something that the agent depends on. */
-export interface Trouble extends Fault {
+export interface SiteFault extends Fault {
   /** Seconds that it may last. Default: half a second to 8 s. */
   readonly lasts?: readonly [least: number, most: number];
   /** Its end writes a file: the agent notices that within seconds and retries with the new content. */
@@ -17,24 +17,24 @@ export interface Trouble extends Fault {
 }
 
 /** Actions of an operator in the cloud and on the device, and their faults, for one kind of identity. */
-export interface Deeds {
+export interface Operations {
   /** Renews the credential, in the cloud and on the device; `undefined` if the agent does that itself. */
   renew?(): Promise<void> | void;
   /** Makes the credential wrong, and makes the agent need it. */
-  spoil?: Trouble;
+  spoil?: SiteFault;
   /** Removes the module; `end` restores it if the agent doesn't. */
-  lose?: Trouble;
+  lose?: SiteFault;
   /** Makes the service that provides the credential, or otherwise the hub, unreachable, and makes the agent need it. */
-  away: Trouble;
+  away: SiteFault;
   /** Makes the service unreachable without any other change. Absent if `away` does the same. */
-  absent?: Trouble;
+  absent?: SiteFault;
   /** Moves the device to the other hub. */
   move?(): Promise<void> | void;
   /**
    * Removes the module, and creates it again in a way that a running agent can't follow, so that it must be restarted.
    * Absent if a running agent can follow.
    */
-  remake?: Trouble & { launch(): Launch };
+  remake?: SiteFault & { launch(): Launch };
 }
 
 /** The part of an agent's configuration that depends on its site. */
@@ -50,8 +50,8 @@ export interface Site {
   /** The hubs that the device may be at. */
   readonly hubs: readonly HubEmulator[];
   /** The faults that can occur at this site. */
-  readonly troubles: readonly Trouble[];
-  readonly deeds: Deeds;
+  readonly faults: readonly SiteFault[];
+  readonly operations: Operations;
   /** Attempts at each hub and service so far. */
   readonly attempts: Attempts;
   readonly configuration: Settings;
@@ -61,8 +61,6 @@ export interface Site {
   readonly registrations: () => readonly { readonly at: Date; readonly status?: number }[];
   /** How the agent is started. */
   readonly launch: Launch;
-  /** Writes the credential again, as an operator does after refusals. Absent if there is no file. */
-  touch?(): void;
   /** Called for each connection that the agent attempts. */
   heard(attempt: Attempt): void;
   /** @param keep leave the files of agent and site */
@@ -182,10 +180,10 @@ export class Surroundings {
 }
 
 /** Faults of the hubs. */
-export function hubTroubles(surroundings: Surroundings, { touch }: { touch: (() => void) | undefined }): Trouble[] {
+export function hubFaults(surroundings: Surroundings, { touch }: { touch: (() => void) | undefined }): SiteFault[] {
   const { hubs } = surroundings;
   const disconnect = () => surroundings.disconnect();
-  const fault = (name: string, ...faults: Parameters<typeof injected>[2]): Trouble =>
+  const fault = (name: string, ...faults: Parameters<typeof injected>[2]): SiteFault =>
     injected(name, hubs, faults, disconnect);
   const refuses = fault('hub refuses', { kind: 'refuseConnections' });
   return [
@@ -212,11 +210,11 @@ export function hubTroubles(surroundings: Surroundings, { touch }: { touch: (() 
 }
 
 /** A change that needs no end, at once. */
-export const momentary = (name: string, begin: Fault['begin']): Trouble => ({ ...once(name, begin), lasts: [0, 0] });
+export const momentary = (name: string, begin: Fault['begin']): SiteFault => ({ ...once(name, begin), lasts: [0, 0] });
 
 /** Faults of the proxy. */
-export function proxyTroubles({ proxy }: Surroundings, touch: () => void): Trouble[] {
-  const behaves = (behaviour: 'refuse' | 'unavailable' | 'silent' | 'close' | 'garbage'): Trouble => ({
+export function proxyFaults({ proxy }: Surroundings, touch: () => void): SiteFault[] {
+  const behaves = (behaviour: 'refuse' | 'unavailable' | 'silent' | 'close' | 'garbage'): SiteFault => ({
     name: `proxy: ${behaviour}`,
     begin() {
       proxy.behave(behaviour);
@@ -253,11 +251,11 @@ interface FaultyService {
 }
 
 /** Faults of a service other than the hub. @param need makes the agent call the service */
-export function serviceTroubles(name: string, service: FaultyService, need: () => Promise<void> | void): Trouble[] {
+export function serviceFaults(name: string, service: FaultyService, need: () => Promise<void> | void): SiteFault[] {
   const { faults } = service;
   type Fault = Parameters<typeof faults.inject>[0];
-  const fault = (what: string, fault: Fault): Trouble => ({
-    name: `${name} ${what}`,
+  const fault = (problem: string, fault: Fault): SiteFault => ({
+    name: `${name} ${problem}`,
     async begin() {
       faults.inject(fault);
       await need();

@@ -10,14 +10,14 @@ import type { RestRequest } from '../../../src/emulator/rest-api.ts';
 import { DEVICE, type Launch, MODULE } from '../../integration/test-bed.ts';
 import { away, injected } from '../scenario/runner.ts';
 import {
-  type Deeds,
-  hubTroubles,
+  hubFaults,
   momentary,
-  proxyTroubles,
+  type Operations,
+  proxyFaults,
   type Site,
+  type SiteFault,
   Surroundings,
-  serviceTroubles,
-  type Trouble,
+  serviceFaults,
 } from './site.ts';
 
 const PROVISIONING = 'global.azure-devices-provisioning.net:443';
@@ -30,10 +30,10 @@ const module = { deviceId: DEVICE, moduleId: MODULE };
 
 interface Parts {
   readonly surroundings: Surroundings;
-  readonly deeds: Deeds;
+  readonly operations: Operations;
   readonly identity: object;
   readonly hub?: object;
-  readonly troubles?: readonly Trouble[];
+  readonly faults?: readonly SiteFault[];
   readonly launch?: Launch;
   readonly touch?: () => void;
   readonly registrations?: Site['registrations'];
@@ -57,10 +57,10 @@ const hubByProxy = ({ proxy, hub }: Surroundings) => ({
 });
 
 /** Includes a proxy that requires a new password, which the device gets later. */
-function troublesOfProxy(surroundings: Surroundings): Trouble[] {
+function faultsOfProxy(surroundings: Surroundings): SiteFault[] {
   let password = readFileSync(join(surroundings.bed.directory, PASSWORD_FILE), 'utf8').trim();
   const write = () => surroundings.secret(PASSWORD_FILE, `${password}\n`);
-  const changed: Trouble = {
+  const changed: SiteFault = {
     name: 'proxy password changed',
     lasts: [0.5, 20],
     begin() {
@@ -71,15 +71,24 @@ function troublesOfProxy(surroundings: Surroundings): Trouble[] {
     end: write,
     writes: true,
   };
-  return [...proxyTroubles(surroundings, write), changed];
+  return [...proxyFaults(surroundings, write), changed];
 }
 
-function finish({ surroundings, deeds, identity, hub, troubles = [], launch = {}, touch, registrations }: Parts): Site {
+function finish({
+  surroundings,
+  operations,
+  identity,
+  hub,
+  faults = [],
+  launch = {},
+  touch,
+  registrations,
+}: Parts): Site {
   const { bed, hubs, attempts } = surroundings;
   const configuration = { ...(hub === undefined ? {} : { hub }), identity };
   bed.writeConfiguration(configuration);
-  const { renew, move, spoil, lose } = deeds;
-  const own: Trouble[] = [
+  const { renew, move, spoil, lose } = operations;
+  const own: SiteFault[] = [
     ...(spoil === undefined ? [] : [spoil]),
     ...(lose === undefined ? [] : [lose]),
     ...(renew === undefined ? [] : [momentary('credential renewed', renew)]),
@@ -89,15 +98,14 @@ function finish({ surroundings, deeds, identity, hub, troubles = [], launch = {}
     bed,
     hubs,
     attempts,
-    deeds,
+    operations,
     launch,
     configuration,
     proxy: surroundings.hasProxy ? surroundings.proxy : undefined,
     registrations: registrations ?? (() => []),
-    troubles: [...hubTroubles(surroundings, { touch }), ...own, ...troubles],
+    faults: [...hubFaults(surroundings, { touch }), ...own, ...faults],
     heard: (attempt) => surroundings.heard(attempt),
     stop: (keep) => surroundings.stop(keep),
-    ...(touch === undefined ? {} : { touch }),
   };
 }
 
@@ -118,7 +126,7 @@ function regenerateModule(hub: HubEmulator): void {
 }
 
 /** The hub's REST interface is unavailable, and the keys that were read there are no longer valid. */
-const registryAway = (surroundings: Surroundings): Trouble => ({
+const registryAway = (surroundings: Surroundings): SiteFault => ({
   name: 'registry restarted',
   async begin() {
     // The proxy forwards port 443 of the hub's name to this server, which also has the REST API.
@@ -131,10 +139,10 @@ const registryAway = (surroundings: Surroundings): Trouble => ({
 });
 
 /** Faults of the hub's REST interface while the module's keys are renewed, which the agent must then read. */
-function registryTroubles({ hub }: Surroundings): Trouble[] {
+function registryFaults({ hub }: Surroundings): SiteFault[] {
   const regenerate = () => regenerateModule(hub);
-  const fault = (what: string, fault: Parameters<typeof injected>[2][number]): Trouble =>
-    injected(`registry ${what}`, [hub], [fault], regenerate);
+  const fault = (problem: string, fault: Parameters<typeof injected>[2][number]): SiteFault =>
+    injected(`registry ${problem}`, [hub], [fault], regenerate);
   return [
     momentary('module keys regenerated', regenerate),
     fault('silent', { kind: 'restSilence' }),
@@ -145,10 +153,10 @@ function registryTroubles({ hub }: Surroundings): Trouble[] {
   ];
 }
 
-const removed = (hub: () => HubEmulator): Trouble =>
+const removed = (hub: () => HubEmulator): SiteFault =>
   momentary('module removed', () => hub().removeModule(DEVICE, MODULE));
 
-const recreated = (hub: () => HubEmulator, recreate: () => unknown): Trouble => ({
+const recreated = (hub: () => HubEmulator, recreate: () => unknown): SiteFault => ({
   name: 'module removed and recreated',
   lasts: [0.5, 5],
   begin: () => hub().removeModule(DEVICE, MODULE),
@@ -156,7 +164,11 @@ const recreated = (hub: () => HubEmulator, recreate: () => unknown): Trouble => 
 });
 
 /** Operations for a module with its own key, over any transport. */
-function moduleKeyDeeds(surroundings: Surroundings): { deeds: Deeds; identity: object; touch: () => void } {
+function moduleKeyOperations(surroundings: Surroundings): {
+  operations: Operations;
+  identity: object;
+  touch: () => void;
+} {
   const { hub, bed } = surroundings;
   let primaryKey = bed.key;
   let secondaryKey = newKey();
@@ -170,7 +182,7 @@ function moduleKeyDeeds(surroundings: Surroundings): { deeds: Deeds; identity: o
   return {
     identity: { kind: 'moduleKey', ...module, keyFile: 'module.key', secondaryKeyFile: 'secondary.key' },
     touch: write,
-    deeds: {
+    operations: {
       away: away('hub away', surroundings.hubs),
       renew() {
         ({ primaryKey } = hub.regenerateKeys(module, 'primary')); // the secondary key is used until the file is written
@@ -198,9 +210,9 @@ function moduleKeyDeeds(surroundings: Surroundings): { deeds: Deeds; identity: o
 
 async function moduleKey(desired: object): Promise<Site> {
   const surroundings = await behindProxy(desired);
-  const troubles = [...troublesOfProxy(surroundings)];
+  const faults = [...faultsOfProxy(surroundings)];
   const hub = { ...hubByProxy(surroundings), transport: 'auto' };
-  return finish({ surroundings, hub, troubles, ...moduleKeyDeeds(surroundings) });
+  return finish({ surroundings, hub, faults, ...moduleKeyOperations(surroundings) });
 }
 
 async function moduleKeyWebSocket(desired: object): Promise<Site> {
@@ -211,7 +223,7 @@ async function moduleKeyWebSocket(desired: object): Promise<Site> {
   return finish({
     surroundings,
     hub: { hostName: hub.hostName, gatewayHostName, trustedCaFile: 'ca.pem', transport: 'mqttWebSocket' },
-    ...moduleKeyDeeds(surroundings),
+    ...moduleKeyOperations(surroundings),
   });
 }
 
@@ -229,7 +241,7 @@ async function connectionString(desired: object): Promise<Site> {
     hub: { trustedCaFile: 'ca.pem', transport: 'mqtt' },
     identity: { kind: 'connectionString', file: 'module.connection-string' },
     touch,
-    deeds: {
+    operations: {
       away: away('hub away', surroundings.hubs),
       renew() {
         hub.regenerateKeys(module);
@@ -274,8 +286,8 @@ async function deviceKey(desired: object): Promise<Site> {
     hub: hubByProxy(surroundings),
     identity: { kind: 'deviceKey', ...module, keyFile: 'device.key' },
     touch: write,
-    troubles: [...registryTroubles(surroundings), registryAway(surroundings), ...troublesOfProxy(surroundings)],
-    deeds: {
+    faults: [...registryFaults(surroundings), registryAway(surroundings), ...faultsOfProxy(surroundings)],
+    operations: {
       away: registryAway(surroundings),
       renew() {
         key = newKey();
@@ -347,8 +359,8 @@ async function moduleCertificate(desired: object): Promise<Site> {
     hub: hubByProxy(surroundings),
     identity: { kind: 'moduleCertificate', ...module, ...files.identity },
     touch: files.write,
-    troubles: [...troublesOfProxy(surroundings)],
-    deeds: {
+    faults: [...faultsOfProxy(surroundings)],
+    operations: {
       away: away('hub away', surroundings.hubs),
       renew: () => files.renew(),
       spoil: {
@@ -385,8 +397,8 @@ async function deviceCertificate(desired: object): Promise<Site> {
     hub: hubByProxy(surroundings),
     identity: { kind: 'deviceCertificate', ...module, ...files.identity },
     touch: files.write,
-    troubles: [...registryTroubles(surroundings), registryAway(surroundings), ...troublesOfProxy(surroundings)],
-    deeds: {
+    faults: [...registryFaults(surroundings), registryAway(surroundings), ...faultsOfProxy(surroundings)],
+    operations: {
       away: registryAway(surroundings),
       renew: () => files.renew(),
       spoil: {
@@ -466,8 +478,8 @@ const provisioned =
       identity: { kind: 'provisioning', idScope: ID_SCOPE, registrationId: DEVICE, ...ways[attested] },
       touch: write,
       registrations: () => service.requests.filter(({ operation }) => operation === 'register'),
-      troubles: [...serviceTroubles('DPS', service, move), ...troublesOfProxy(surroundings)],
-      deeds: {
+      faults: [...serviceFaults('DPS', service, move), ...faultsOfProxy(surroundings)],
+      operations: {
         away: away('DPS away', [service], unassign),
         absent: away('DPS away', [service]),
         async renew() {
@@ -503,11 +515,11 @@ async function edge(desired: object): Promise<Site> {
     hub: { transport: 'mqtt' },
     identity: { kind: 'edge' },
     launch: { environment: service.environmentOf(MODULE) },
-    troubles: [
+    faults: [
       momentary('module keys regenerated', regenerate),
-      ...serviceTroubles('workload API', service, () => surroundings.disconnect()),
+      ...serviceFaults('workload API', service, () => surroundings.disconnect()),
     ],
-    deeds: {
+    operations: {
       away: away('workload API away', [service], () => surroundings.disconnect()),
       renew: regenerate,
       remake: {
@@ -532,7 +544,7 @@ async function identityService(desired: object): Promise<Site> {
   const service = await IdentityServiceEmulator.start({ directory, hub, ...module });
   surroundings.stopLater(service);
   let at: HubEmulator = hub;
-  const daemonRestarted = (daemon: 'identityd' | 'keyd'): Trouble => ({
+  const daemonRestarted = (daemon: 'identityd' | 'keyd'): SiteFault => ({
     name: `${daemon} restarted`,
     async begin() {
       await service.offline(daemon);
@@ -544,12 +556,12 @@ async function identityService(desired: object): Promise<Site> {
     surroundings,
     hub: { trustedCaFile: 'ca.pem', transport: 'mqtt' },
     identity: { kind: 'identityService', socketDirectory: directory },
-    troubles: [
+    faults: [
       daemonRestarted('identityd'),
       daemonRestarted('keyd'),
-      ...serviceTroubles('identity service', service, () => surroundings.disconnect()),
+      ...serviceFaults('identity service', service, () => surroundings.disconnect()),
     ],
-    deeds: {
+    operations: {
       away: away('identity service away', [service], () => surroundings.disconnect()),
       renew: () => service.renewKey(),
       lose: recreated(

@@ -8,7 +8,7 @@ import type { HubEmulator } from '../../../src/emulator/hub.ts';
 import type { ReceivedMessage } from '../../../src/emulator/message-log.ts';
 import type { AgentProcess, Launch, LogRecord, TestBed } from '../../integration/test-bed.ts';
 import { type Attempt, reading } from './launch.ts';
-import { type Books, booksOf, COUNTED, type Findings, type Judge, Ledger } from './ledger.ts';
+import { type Books, booksOf, COUNTED, type EventLedger, type Findings, Ledger } from './ledger.ts';
 import { MARK, type NumberedEvents } from './numbered-events.ts';
 
 const STARTS_WITHIN = seconds(60);
@@ -19,7 +19,7 @@ interface Setup {
   /** The hubs that may receive its messages. Default: the test bed's. */
   readonly hubs?: readonly HubEmulator[];
   readonly events: NumberedEvents;
-  readonly ledger?: Judge;
+  readonly ledger?: EventLedger;
   /** The events whose accounts are checked, with the field that has the number. Default: COUNTED. */
   readonly counted?: Readonly<Record<string, string>>;
   /** Called for each connection that it attempts. */
@@ -38,7 +38,7 @@ export interface Settled extends Findings {
 export class CountedAgent {
   readonly events: NumberedEvents;
   readonly #setup: Setup;
-  readonly #ledger: Judge;
+  readonly #ledger: EventLedger;
   readonly #processes: AgentProcess[] = [];
   /** Counted over all hubs. */
   #messages = 0;

@@ -32,7 +32,7 @@ export interface Findings {
 }
 
 /** Compares the events that the hub received with the events that happened. */
-export interface Judge {
+export interface EventLedger {
   /** @param message counted up by the hub */
   received(message: number, body: string): void;
   /** A client has connected. */
@@ -43,7 +43,7 @@ export interface Judge {
 }
 
 /** A ledger of numbered events. */
-export class Ledger implements Judge {
+export class Ledger implements EventLedger {
   readonly #receptions: Reception[][] = [];
   /** The last message before each new connection: it may have been in flight when the one before ended. */
   readonly #lastOfConnection = new Set<number>();

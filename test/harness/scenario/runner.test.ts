@@ -14,7 +14,7 @@ describe('the runner of scenarios', () => {
     verdict = new Verdict('test, seed 1', (line) => lines.push(line));
   });
 
-  const note = (what: string) => () => void steps.push(what);
+  const note = (step: string) => () => void steps.push(step);
   const fault = (name = 'fault'): Fault => ({ name, begin: note(`${name} begins`), end: note(`${name} ends`) });
   const scenario = (schedule: Iterable<Step>, changes: Partial<Scenario> = {}): Scenario => ({
     directory: '/folder',
@@ -48,7 +48,7 @@ describe('the runner of scenarios', () => {
     assert.match(lines.join('\n'), /^VIOLATION in test, seed 1: Error: no end\n.*\ntest, seed 1: .* \/folder$/s);
   });
 
-  it('the runner ends a step and its load when the scenario fails meanwhile', async () => {
+  it('the runner ends a step and its load when the scenario fails during it', async () => {
     const failed = systemClock.sleep(minutes(0)).then(() => Promise.reject(new Error('exited')));
     await runScenario(scenario([{ fault: fault(), lasts: minutes(1), check: assert.fail }], { failed }), verdict);
     assert.deepEqual(steps, ['begin', 'load', 'fault begins', 'load ends', 'fault ends', 'keep']);

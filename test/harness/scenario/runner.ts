@@ -17,8 +17,8 @@ export interface Step {
   readonly before?: Duration;
   readonly lasts?: Duration;
   readonly after?: Duration;
-  /** Called after the end of the fault, while the load continues. */
-  readonly recover?: () => Promise<void>;
+  /** Called after the end of the fault, while the load continues, with the times of the monotonic clock when it lasted. */
+  readonly recover?: (began: number, ended: number) => Promise<void> | void;
   /** Called when the load has stopped. */
   readonly check?: () => Promise<void>;
 }
@@ -41,7 +41,7 @@ export interface Scenario {
   close(options: { readonly keep: boolean }): Promise<void>;
 }
 
-/** Violations of one kind that are recorded: those of a lasting defect would hide all others. */
+/** Number of violations of one kind that are recorded, so that a lasting defect does not hide all others. */
 const MAX_OF_A_KIND = 5;
 
 /** The violations that a scenario has found. Prints each as it is found. */
@@ -118,13 +118,14 @@ async function runSteps(scenario: Scenario, signal: AbortSignal): Promise<void> 
     const loading = scenario.load(AbortSignal.any([signal, rest.signal]));
     try {
       await pause(before, signal);
-      if (!signal.aborted) {
-        await fault.begin();
-        await pause(lasts, signal);
-        await fault.end();
-      }
+      if (signal.aborted) return;
+      const began = systemClock.monotonic();
+      await fault.begin();
+      await pause(lasts, signal);
+      await fault.end();
+      const ended = systemClock.monotonic();
       await pause(after, signal);
-      if (!signal.aborted) await recover?.();
+      if (!signal.aborted) await recover?.(began, ended);
     } finally {
       rest.abort();
       await loading;

@@ -12,7 +12,7 @@ import { MemoryLoad } from '../memory-load.ts';
 import { reading } from '../scenario/launch.ts';
 import { NumberedLog } from '../scenario/numbered-log.ts';
 import { Random } from '../scenario/random.ts';
-import { type Fault, once, runScenario, type Scenario, type Step, Verdict } from '../scenario/runner.ts';
+import { runScenario, type Scenario, type Step, Verdict } from '../scenario/runner.ts';
 import { SmallDisk } from '../small-disk.ts';
 import { until } from '../until.ts';
 import { CpuPeer } from './cpu-peer.ts';
@@ -22,7 +22,7 @@ import type { LiveMemory } from './live-memory.ts';
 import { childrenOf, cpuOf, type Usage, usageOf } from './measure.ts';
 import { byAudit, inLoginFile, type RecordSession } from './sessions.ts';
 import { COUNTED, Tally } from './tally.ts';
-import { CALM, type Properties, TIMETABLE } from './timetable.ts';
+import { CALM, calm, type Properties, TIMETABLE } from './timetable.ts';
 
 const SHIFTED_CLOCK = new URL('../../integration/shifted-clock.js', import.meta.url).href;
 const LIVE_MEMORY = new URL('./live-memory.js', import.meta.url).href;
@@ -201,7 +201,8 @@ export class Soak implements Scenario {
     const part = (from: number, to: number) => milliseconds((to - from) * this.#hour);
     const times = { before: part(0, BEGINS), lasts: part(BEGINS, ENDS), after: part(ENDS, RESTS) };
     for (let hour = this.#options.from; this.#elapsed < this.#options.duration; hour += 1) {
-      const fault = TIMETABLE[hour % TIMETABLE.length]?.({
+      const faultAt = TIMETABLE[hour % TIMETABLE.length] ?? calm;
+      const fault = faultAt({
         hub: this.#bed.hub,
         load: this.#load,
         setClock: (shift) => this.#setClock(shift),
@@ -209,8 +210,11 @@ export class Soak implements Scenario {
         restoreTwin: () => this.#restoreTwin(),
         disk: this.#disk,
       });
-      const check = () => this.#look(hour, fault?.name ?? 'disk full: left out');
-      yield { ...times, check, fault: fault === undefined ? once(CALM) : this.#drawn(fault) };
+      const recover = (began: number, ended: number) => {
+        if (fault.name !== CALM)
+          this.#disturbances.push({ from: this.#dayAt(began), to: this.#dayAt(ended), name: fault.name });
+      };
+      yield { ...times, fault, recover, check: () => this.#look(hour, fault.name) };
     }
   }
 
@@ -268,23 +272,6 @@ export class Soak implements Scenario {
     await this.#deliverAll();
     this.#bed.hub.clearMessages();
     this.#options.say(`filled what the agent remembers, in ${(this.#elapsed / 1_000).toFixed(0)} s`);
-  }
-
-  /** The fault, which appears in the picture. */
-  #drawn(fault: Fault): Fault {
-    let began = 0;
-    return {
-      name: fault.name,
-      begin: () => {
-        began = this.#elapsed;
-        return fault.begin();
-      },
-      end: async () => {
-        await fault.end();
-        if (fault.name !== CALM)
-          this.#disturbances.push({ from: began / this.#options.day, to: this.#day, name: fault.name });
-      },
-    };
   }
 
   /** Lets the agent deliver everything, compares its output with the events, and measures at rest. */
@@ -493,7 +480,11 @@ export class Soak implements Scenario {
   }
 
   get #day(): number {
-    return this.#elapsed / this.#options.day;
+    return this.#dayAt(systemClock.monotonic());
+  }
+
+  #dayAt(time: number): number {
+    return (time - this.#began) / this.#options.day;
   }
 
   get #hour(): number {

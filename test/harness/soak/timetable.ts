@@ -20,15 +20,16 @@ export interface Site {
 
 export type Properties = Readonly<Record<string, { readonly value: unknown }>>;
 
-/** The fault of an hour of the day, in addition to ordinary work; `undefined` if it needs a disk that is missing. */
-type Hour = (site: Site) => Fault | undefined;
+/** The fault of an hour of the day, in addition to ordinary work. */
+type Hour = (site: Site) => Fault;
 
 const PACKAGE_STARTS = 300;
 
 /** The name of an hour without a fault. */
 export const CALM = 'calm';
 
-const calm: Hour = () => once(CALM);
+export const calm: Hour = () => once(CALM);
+const WITHOUT_DISK = once('disk full: left out');
 const packages: Hour = ({ load }) => ({
   name: 'packages',
   begin: () => load.burst(PACKAGE_STARTS),
@@ -39,20 +40,23 @@ const hubAwayAtWork: Hour = ({ hub, load }) => away('hub away, packages', [hub],
 const clock =
   (name: string, shift: number): Hour =>
   ({ setClock }) => ({ name, begin: () => setClock(shift), end: () => setClock(0) });
-const diskFull: Hour = ({ disk }) => disk && { name: 'disk full', begin: () => disk.fill(), end: () => disk.free() };
-const diskFullHubAway: Hour = ({ disk, hub, load }) =>
-  disk && {
+const diskFull: Hour = ({ disk }) =>
+  disk === undefined ? WITHOUT_DISK : { name: 'disk full', begin: () => disk.fill(), end: () => disk.free() };
+const diskFullHubAway: Hour = (site) => {
+  const [full, away] = [diskFull(site), hubAwayAtWork(site)];
+  if (full === WITHOUT_DISK) return full;
+  return {
     name: 'disk full, hub away',
     async begin() {
-      await hub.offline();
-      disk.fill();
-      load.burst(PACKAGE_STARTS);
+      await full.begin();
+      await away.begin();
     },
     async end() {
-      await disk.free();
-      await hub.online();
+      await full.end();
+      await away.end();
     },
   };
+};
 const fault =
   (name: string, ...faults: Parameters<typeof injected>[2]): Hour =>
   ({ hub, load }) =>
