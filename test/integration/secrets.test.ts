@@ -226,7 +226,7 @@ describe('The secrets of an agent', function () {
     mkdirSync(join(hostRoot, 'etc'), { recursive: true });
     for (const folder of ['proc', 'sys']) symlinkSync(`/${folder}`, join(hostRoot, folder));
     writeFileSync(join(hostRoot, 'etc/os-release'), `ID=debian\nNAME="Debian ${key}"\n`);
-    site = { ...site, configuration: { ...site.configuration, hostRoot } };
+    site = Object.assign(site, { configuration: { ...site.configuration, hostRoot } });
     const suspect = new Suspect(site, {
       environment: { PLANTED: encodeURIComponent(key) },
       options: [

@@ -6,9 +6,8 @@ import { watchHeldUp } from '../held-up.ts';
 import { CountedAgent, type Settled } from '../scenario/counted-agent.ts';
 import { OFF } from '../scenario/launch.ts';
 import { COUNTED, Ledger } from '../scenario/ledger.ts';
-import type { NumberedEvents } from '../scenario/numbered-events.ts';
+import { type NumberedEvents, NumberedStarts } from '../scenario/numbered-events.ts';
 import { NumberedLog } from '../scenario/numbered-log.ts';
-import { NumberedStarts } from '../scenario/numbered-starts.ts';
 import { Random } from '../scenario/random.ts';
 import { once, runScenario, type Scenario, type Step, Verdict } from '../scenario/runner.ts';
 import { AlertLedger } from './alert-ledger.ts';
@@ -90,7 +89,7 @@ export async function crash(options: Options): Promise<{ total: Total; violation
     say(`${name}: ${JSON.stringify(settings)}`);
     const kills = Math.min(alerts ? KILLS_PER_CHAIN_OF_ALERTS : KILLS_PER_CHAIN, runs - total.runs);
     const verdict = new Verdict(name, say);
-    const chain = await Chain.open(seed + number, settings, { kills, verdict, say });
+    const chain = await Chain.open(seed + number, settings, kills, verdict);
     await runScenario(chain, verdict);
     if (chain.settled !== undefined) total.add(chain.kills, chain.settled);
     violations.push(...verdict.violations);
@@ -113,12 +112,6 @@ const settingsOf = (number: number, random: Random): Omit<Settings, keyof Kind> 
 /** How an agent's life ends. Times count from its start, from when it works, and from SIGTERM. */
 type End = { readonly when: 'starting' | 'working' | 'ending'; readonly afterMs: number };
 
-interface Course {
-  readonly kills: number;
-  readonly verdict: Verdict;
-  readonly say: (line: string) => void;
-}
-
 /** An agent that is repeatedly killed and restarted on the same state directory. */
 class Chain implements Scenario {
   kills = 0;
@@ -130,13 +123,16 @@ class Chain implements Scenario {
   readonly #alerts: AlertLoad | undefined;
   readonly #random: Random;
   readonly #settings: Settings;
-  readonly #course: Course;
+  /** The number of kills to do. */
+  readonly #planned: number;
+  readonly #verdict: Verdict;
 
-  private constructor(bed: TestBed, random: Random, settings: Settings, course: Course) {
+  private constructor(bed: TestBed, random: Random, settings: Settings, kills: number, verdict: Verdict) {
     this.#bed = bed;
     this.#random = random;
     this.#settings = settings;
-    this.#course = course;
+    this.#planned = kills;
+    this.#verdict = verdict;
     const { source, aggregated } = settings;
     const alerts = settings.alerts ? new AlertLoad(join(bed.directory, 'rules.d'), random) : undefined;
     this.#alerts = alerts;
@@ -154,7 +150,7 @@ class Chain implements Scenario {
     bed.writeConfiguration({ hostRoot: this.#events.hostRoot, ...detections });
   }
 
-  static async open(seed: number, settings: Settings, course: Course): Promise<Chain> {
+  static async open(seed: number, settings: Settings, kills: number, verdict: Verdict): Promise<Chain> {
     const { aggregated, alerts, priority, maxMessageSizeInBytes, maxLocalCacheSizeInBytes } = settings;
     const desired = {
       highPriorityMessageFrequency: { value: 'PT1S' },
@@ -168,7 +164,7 @@ class Chain implements Scenario {
       aggregationIntervalProcessCreate: { value: 'PT2S' },
       ...valuesOf(OFF, 'Off'),
     };
-    return new Chain(await TestBed.open({ desired }), new Random(seed), settings, course);
+    return new Chain(await TestBed.open({ desired }), new Random(seed), settings, kills, verdict);
   }
 
   get directory(): string {
@@ -184,8 +180,8 @@ class Chain implements Scenario {
   *steps(): Iterable<Step> {
     const fault = once('kill', () => this.#kill());
     // The last kill of a chain with alerts is between the two halves of the attempts, after a clean stop.
-    const last = this.#course.kills - (this.#settings.alerts ? 1 : 0);
-    while (this.kills < last && this.#course.verdict.isPassed) yield { fault, check: () => this.#checkIfDue() };
+    const last = this.#planned - (this.#settings.alerts ? 1 : 0);
+    while (this.kills < last && this.#verdict.isPassed) yield { fault, check: () => this.#checkIfDue() };
   }
 
   async load(signal: AbortSignal): Promise<void> {
@@ -200,7 +196,7 @@ class Chain implements Scenario {
   }
 
   async settle(): Promise<void> {
-    if (!this.#course.verdict.isPassed) return;
+    if (!this.#verdict.isPassed) return;
     if (this.#alerts !== undefined) {
       await this.#check();
       await this.#killWithOpenWindows(this.#alerts);
@@ -254,7 +250,7 @@ class Chain implements Scenario {
   }
 
   async #checkIfDue(): Promise<void> {
-    if (this.kills % KILLS_PER_CHECK === 0 && this.kills !== this.#course.kills) await this.#check();
+    if (this.kills % KILLS_PER_CHECK === 0 && this.kills !== this.#planned) await this.#check();
   }
 
   /** Waits until the agent has done all its work, stops it, and compares its output with the events. */
@@ -264,8 +260,8 @@ class Chain implements Scenario {
     this.#agent.start();
     await this.#agent.listens();
     this.settled = await this.#agent.settle(this.#alerts?.complete() || 1);
-    this.#course.say(`  ${new Total().add(this.kills, this.settled)}`);
-    this.#course.verdict.add(this.settled.violations);
+    this.#verdict.say(`  ${new Total().add(this.kills, this.settled)}`);
+    this.#verdict.add(this.settled.violations);
   }
 
   #chooseEnd(): End {

@@ -150,7 +150,7 @@ export function planOf(name: SiteName, situation: Situation, site: Site): Plan |
         ...(group === 'provisioning' ? { says: ASSIGNED } : {}),
       };
     case 'port 8883 silent':
-      if (site.proxy === undefined) return 'its ports have other numbers here, and the agent tries 443 after 8883 only';
+      if (!site.hasProxy) return 'its ports have other numbers here, and the agent tries 443 after 8883 only';
       return {
         when: 'start',
         changes: { hub: { transport: 'auto' } },

@@ -45,32 +45,23 @@ export interface Settings {
 }
 
 /** An agent's surroundings: hubs, services, and files on the device. */
-export interface Site {
-  readonly bed: TestBed;
-  /** The hubs that the device may be at. */
-  readonly hubs: readonly HubEmulator[];
+export interface Site extends Surroundings {
   /** The faults that can occur at this site. */
   readonly faults: readonly SiteFault[];
   readonly operations: Operations;
-  /** Attempts at each hub and service so far. */
-  readonly attempts: Attempts;
   readonly configuration: Settings;
-  /** If omitted, the agent connects without a proxy. */
-  readonly proxy: ProxyEmulator | undefined;
   /** Registrations at the provisioning service, oldest first. */
   readonly registrations: () => readonly { readonly at: Date; readonly status?: number }[];
   /** How the agent is started. */
   readonly launch: Launch;
-  /** Called for each connection that the agent attempts. */
-  heard(attempt: Attempt): void;
-  /** @param keep leave the files of agent and site */
-  stop(keep: boolean): Promise<void>;
 }
 
 /** Parts that all sites share. */
 export class Surroundings {
   readonly bed: TestBed;
+  /** Attempts at each hub and service so far. */
   readonly attempts = new Attempts();
+  /** The hubs that the device may be at. */
   readonly hubs: HubEmulator[];
   readonly #desired: object;
   #proxy: ProxyEmulator | undefined;
@@ -141,6 +132,7 @@ export class Surroundings {
     this.#toStop.push(service);
   }
 
+  /** Called for each connection that the agent attempts. */
   heard(attempt: Attempt): void {
     const name = this.#named.get(attempt.port);
     // "localhost" has two addresses, and nothing listens on the other one: that is the same attempt.
@@ -159,6 +151,7 @@ export class Surroundings {
     for (const hub of this.hubs) hub.disconnect(DEVICE, MODULE);
   }
 
+  /** @param keep leave the files of agent and site */
   async stop(keep: boolean): Promise<void> {
     // The test bed reads the module's twin, and the device may have moved.
     if (!this.hub.hasModule(DEVICE, MODULE)) this.hub.addModule({ deviceId: DEVICE, moduleId: MODULE });

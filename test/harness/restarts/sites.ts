@@ -84,9 +84,8 @@ function finish({
   touch,
   registrations,
 }: Parts): Site {
-  const { bed, hubs, attempts } = surroundings;
   const configuration = { ...(hub === undefined ? {} : { hub }), identity };
-  bed.writeConfiguration(configuration);
+  surroundings.bed.writeConfiguration(configuration);
   const { renew, move, spoil, lose } = operations;
   const own: SiteFault[] = [
     ...(spoil === undefined ? [] : [spoil]),
@@ -94,19 +93,13 @@ function finish({
     ...(renew === undefined ? [] : [momentary('credential renewed', renew)]),
     ...(move === undefined ? [] : [momentary('moved to another hub', move)]),
   ];
-  return {
-    bed,
-    hubs,
-    attempts,
+  return Object.assign(surroundings, {
     operations,
     launch,
     configuration,
-    proxy: surroundings.hasProxy ? surroundings.proxy : undefined,
     registrations: registrations ?? (() => []),
     faults: [...hubFaults(surroundings, { touch }), ...own, ...faults],
-    heard: (attempt) => surroundings.heard(attempt),
-    stop: (keep) => surroundings.stop(keep),
-  };
+  });
 }
 
 /** An agent that uses the registry reads the module, and may create it. Reading counts as an attempt. */

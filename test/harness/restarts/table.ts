@@ -19,25 +19,20 @@ export interface TableOptions {
 export async function runTable({ sites, situations, parallel, say }: TableOptions): Promise<boolean> {
   const began = systemClock.monotonic();
   const cells = sites.flatMap((site) => situations.map((situation) => ({ site, situation })));
-  const waiting = [...cells];
-  const done: (Result | Senseless)[] = [];
+  const results: (Result | Senseless)[] = [];
+  const waiting = cells.entries();
   const work = async () => {
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      const result = await Cell.run(next.site, next.situation, say);
-      done.push(result);
-      if ('seconds' in result) say(`${done.length}/${cells.length} ${next.site}, ${next.situation}: ${brief(result)}`);
+    for (const [number, { site, situation }] of waiting) {
+      const result = await Cell.run(site, situation, say);
+      results[number] = result;
+      if ('seconds' in result) say(`${number + 1}/${cells.length} ${site}, ${situation}: ${brief(result)}`);
     }
   };
   await Promise.all(Array.from({ length: parallel }, work));
-  const inOrder = cells.map(({ site, situation }) => {
-    const found = done.find((one) => one.site === site && one.situation === situation);
-    if (found === undefined) throw new Error(`${site}, ${situation} has no result`);
-    return found;
-  });
-  for (const line of markdown(inOrder, sites, situations)) say(line);
-  const failed = inOrder.filter((one) => 'violations' in one && one.violations.length > 0);
+  for (const line of markdown(results, sites, situations)) say(line);
+  const failed = results.filter((one) => 'violations' in one && one.violations.length > 0);
   const minutes = ((systemClock.monotonic() - began) / 60_000).toFixed(1);
-  say(`${inOrder.filter((one) => 'seconds' in one).length} situations in ${minutes} min; ${failed.length} failed`);
+  say(`${results.filter((one) => 'seconds' in one).length} situations in ${minutes} min; ${failed.length} failed`);
   return failed.length === 0;
 }
 

@@ -47,15 +47,15 @@ const MAX_OF_A_KIND = 5;
 /** The violations that a scenario has found. Prints each as it is found. */
 export class Verdict {
   readonly violations: string[] = [];
-  readonly #name: string;
-  readonly #say: (line: string) => void;
+  readonly say: (line: string) => void;
+  readonly name: string;
   /** Number of violations that differ only in numbers, keyed by text. */
   readonly #kinds = new Map<string, number>();
 
   /** @param name of the scenario, with all that is needed to repeat it */
   constructor(name: string, say: (line: string) => void) {
-    this.#name = name;
-    this.#say = say;
+    this.name = name;
+    this.say = say;
   }
 
   get isPassed(): boolean {
@@ -69,12 +69,8 @@ export class Verdict {
       this.#kinds.set(kind, count);
       if (count > MAX_OF_A_KIND) continue;
       this.violations.push(violation);
-      this.#say(`VIOLATION in ${this.#name}: ${violation}`);
+      this.say(`VIOLATION in ${this.name}: ${violation}`);
     }
-  }
-
-  keptIn(directory: string): void {
-    this.#say(`${this.#name}: the files are in ${directory}`);
   }
 }
 
@@ -102,7 +98,7 @@ export async function runScenario(
   } catch (error) {
     verdict.add([(error as Error).stack ?? String(error)]);
   }
-  if (!verdict.isPassed) verdict.keptIn(scenario.directory);
+  if (!verdict.isPassed) verdict.say(`${verdict.name}: the files are in ${scenario.directory}`);
   try {
     await scenario.close({ keep: !verdict.isPassed });
   } catch (error) {
