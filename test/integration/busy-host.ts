@@ -4,7 +4,7 @@ import type { LocalStatus } from '../../src/agent/status/schema.ts';
 import { systemClock } from '../../src/core/base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../src/core/base/duration.ts';
 import { median } from '../bench/figures.ts';
-import { reading } from '../harness/scenario/launch.ts';
+import { priorityOf, reading } from '../harness/scenario/launch.ts';
 import { MARK } from '../harness/scenario/numbered-events.ts';
 import { NumberedLog } from '../harness/scenario/numbered-log.ts';
 import { Random } from '../harness/scenario/random.ts';
@@ -16,11 +16,9 @@ export const BUSY = {
   snapshotFrequency: { value: 'PT2S' },
   maxMessageSizeInBytes: { value: 256 * 1024 },
   maxLocalCacheSizeInBytes: { value: 32 * 1024 * 1024 },
-  ...Object.fromEntries(
-    ['ProcessTerminate', 'ConnectionCreate', 'FirewallConfiguration', 'ConnectedHardware', 'LocalUsers'].map((name) => [
-      `eventPriority${name}`,
-      { value: 'Off' },
-    ]),
+  ...priorityOf(
+    ['ProcessTerminate', 'ConnectionCreate', 'FirewallConfiguration', 'ConnectedHardware', 'LocalUsers'],
+    'Off',
   ),
 };
 

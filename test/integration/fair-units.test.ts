@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { seconds } from '../../src/core/base/duration.ts';
 import { require } from '../harness/require.ts';
-import { missingForLog, missingForOwnRules, OFF, reading } from '../harness/scenario/launch.ts';
+import { missingForLog, missingForOwnRules, OFF, priorityOf, reading } from '../harness/scenario/launch.ts';
 import { NumberedLog } from '../harness/scenario/numbered-log.ts';
 import { Random } from '../harness/scenario/random.ts';
 import { assertClosed, DEVICE, MODULE, NO_LIMITS, QUICK, TestBed } from './test-bed.ts';
@@ -34,8 +34,11 @@ describe('A user that uses up the message units', function () {
     require(this, missingForLog() ?? missingForOwnRules());
   });
   beforeEach(async () => {
-    const off = Object.fromEntries([...OFF, 'OSBaseline'].map((name) => [`eventPriority${name}`, { value: 'Off' }]));
-    const desired = { ...QUICK, ...off, detectionsMinimumLevel: { value: 'critical' } };
+    const desired = {
+      ...QUICK,
+      ...priorityOf([...OFF, 'OSBaseline'], 'Off'),
+      detectionsMinimumLevel: { value: 'critical' },
+    };
     bed = await TestBed.open({ desired });
     bed.startWith(desired); // the first OSBaseline alone would use up the units for Low
   });

@@ -4,7 +4,7 @@ import { milliseconds, seconds } from '../../../src/core/base/duration.ts';
 import { TestBed } from '../../integration/test-bed.ts';
 import { watchHeldUp } from '../held-up.ts';
 import { CountedAgent, type Settled } from '../scenario/counted-agent.ts';
-import { OFF } from '../scenario/launch.ts';
+import { OFF, priorityOf } from '../scenario/launch.ts';
 import { COUNTED, Ledger } from '../scenario/ledger.ts';
 import { type NumberedEvents, NumberedStarts } from '../scenario/numbered-events.ts';
 import { NumberedLog } from '../scenario/numbered-log.ts';
@@ -157,12 +157,12 @@ class Chain implements Scenario {
       lowPriorityMessageFrequency: { value: 'PT1S' },
       maxMessageSizeInBytes: { value: maxMessageSizeInBytes },
       maxLocalCacheSizeInBytes: { value: maxLocalCacheSizeInBytes },
-      ...valuesOf(Object.keys(countedIn(settings)), priority),
+      ...priorityOf(Object.keys(countedIn(settings)), priority),
       // Detections also receive events that are Off. The shipped rules evaluate snapshots of this machine.
-      ...(alerts ? { ...valuesOf(Object.keys(COUNTED), 'Off'), detectionsMinimumLevel: { value: 'critical' } } : {}),
+      ...(alerts ? { ...priorityOf(Object.keys(COUNTED), 'Off'), detectionsMinimumLevel: { value: 'critical' } } : {}),
       aggregationEnabledProcessCreate: { value: aggregated },
       aggregationIntervalProcessCreate: { value: 'PT2S' },
-      ...valuesOf(OFF, 'Off'),
+      ...priorityOf(OFF, 'Off'),
     };
     return new Chain(await TestBed.open({ desired }), new Random(seed), settings, kills, verdict);
   }
@@ -288,6 +288,3 @@ class Chain implements Scenario {
 
 const countedIn = ({ alerts }: Kind): Readonly<Record<string, string>> =>
   alerts ? { SecurityAlert: 'CommandLine' } : COUNTED;
-
-const valuesOf = (events: readonly string[], value: string) =>
-  Object.fromEntries(events.map((event) => [`eventPriority${event}`, { value }]));

@@ -3,7 +3,7 @@ import { systemClock } from '../../../src/core/base/clock.ts';
 import { type Duration, milliseconds } from '../../../src/core/base/duration.ts';
 import type { AgentProcess, Launch } from '../../integration/test-bed.ts';
 import { CountedAgent, type Settled } from '../scenario/counted-agent.ts';
-import { OFF } from '../scenario/launch.ts';
+import { OFF, priorityOf } from '../scenario/launch.ts';
 import { booksOf, COUNTED } from '../scenario/ledger.ts';
 import { NumberedLog } from '../scenario/numbered-log.ts';
 import type { Random } from '../scenario/random.ts';
@@ -13,9 +13,9 @@ import type { Site } from './site.ts';
 export const EACH_EVENT = {
   highPriorityMessageFrequency: { value: 'PT1S' },
   lowPriorityMessageFrequency: { value: 'PT1S' },
-  ...Object.fromEntries(Object.keys(COUNTED).map((event) => [`eventPriority${event}`, { value: 'High' }])),
+  ...priorityOf(Object.keys(COUNTED), 'High'),
   aggregationEnabledProcessCreate: { value: false },
-  ...Object.fromEntries(OFF.map((event) => [`eventPriority${event}`, { value: 'Off' }])),
+  ...priorityOf(OFF, 'Off'),
 };
 
 /** A configuration of the agent with changed `hub` and `identity`. */

@@ -30,6 +30,10 @@ export const OFF = [
   ...['SystemInformation', 'ConnectedHardware', 'Diagnostic', 'DroppedEventsStatistics', 'MessageStatistics'],
 ];
 
+/** Desired properties that give the events a priority. */
+export const priorityOf = (events: readonly string[], value: string): object =>
+  Object.fromEntries(events.map((event) => [`eventPriority${event}`, { value }]));
+
 /** Starts an agent that reads numbered events: from a log without capabilities, otherwise from the kernel's audit. */
 export const reading = (events: NumberedEvents, onAttempt?: (attempt: Attempt) => void): Launch => ({
   through: events.isComplete ? WITHOUT_CAPABILITIES : [],
