@@ -25,7 +25,7 @@ describe('An agent whose hub and proxy restart repeatedly', function () {
       say,
       isVerbose: true,
     });
-    assert.deepEqual(outcome.violations, [], lines.join('\n'));
+    assert.deepEqual(outcome.verdict.violations, [], lines.join('\n'));
     const { delivered = 0, events = 0 } = outcome.settled ?? {};
     assert.equal(delivered, events);
     assert.ok(events > RESTARTS, lines.join('\n'));

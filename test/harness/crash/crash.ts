@@ -5,14 +5,13 @@ import { TestBed } from '../../integration/test-bed.ts';
 import { watchHeldUp } from '../held-up.ts';
 import { CountedAgent, type Settled } from '../scenario/counted-agent.ts';
 import { OFF, priorityOf } from '../scenario/launch.ts';
-import { COUNTED, Ledger } from '../scenario/ledger.ts';
+import { COUNTED, CountLedger, Ledger } from '../scenario/ledger.ts';
 import { type NumberedEvents, NumberedStarts } from '../scenario/numbered-events.ts';
 import { NumberedLog } from '../scenario/numbered-log.ts';
 import { Random } from '../scenario/random.ts';
 import { once, runScenario, type Scenario, type Step, Verdict } from '../scenario/runner.ts';
 import { AlertLedger } from './alert-ledger.ts';
 import { AlertLoad } from './alert-load.ts';
-import { CountLedger } from './count-ledger.ts';
 
 /** Kills of one agent between two checks of the events, with one set of settings. */
 const KILLS_PER_CHECK = 10;

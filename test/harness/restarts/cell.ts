@@ -4,7 +4,7 @@ import type { ConnectionRecord } from '../../../src/emulator/connection-log.ts';
 import type { Settled } from '../scenario/counted-agent.ts';
 import { Random } from '../scenario/random.ts';
 import { until } from '../until.ts';
-import { type Plan, planOf, type Situation } from './plans.ts';
+import { ASSIGNED, CREATED, type Plan, planOf, type Situation } from './plans.ts';
 import { ATTEMPTS_WHEN_REFUSED } from './restarts.ts';
 import type { Site } from './site.ts';
 import { EACH_EVENT, SiteAgent } from './site-agent.ts';
@@ -44,14 +44,11 @@ interface Admitted {
   readonly at: number;
   closedAt: number | undefined;
 }
-/** Services that can refuse a credential, as named in the table. */
-type Party = 'hub' | 'registry' | 'service';
+/** Refusals of a credential by each service, as named in the table. */
+const NO_REFUSALS = { hub: 0, registry: 0, service: 0 };
 
-const TOLD = [
-  'Connected to the hub.',
-  'Created the module at the hub, which did not have it.',
-  'The provisioning service assigned the device to a hub.',
-];
+/** Lines of the log that the table shows. */
+const SHOWN = ['Connected to the hub.', CREATED, ASSIGNED];
 
 /** An agent in one situation: its log, its actions, and the time until it is connected again. */
 export class Cell {
@@ -63,7 +60,7 @@ export class Cell {
   readonly #admitted: Admitted[] = [];
   /** Earliest time at which a hub may admit the agent again. */
   #from: number = systemClock.monotonic();
-  #refused: Readonly<Record<Party, number>> = { hub: 0, registry: 0, service: 0 };
+  #refused = NO_REFUSALS;
 
   private constructor(site: Site, plan: Plan) {
     this.#site = site;
@@ -116,13 +113,13 @@ export class Cell {
     try {
       if (!byItself) {
         await this.#suffer();
-        this.#countRefusals(refusedBefore);
+        this.#refused = this.#refusals(refusedBefore);
         this.#from = systemClock.monotonic();
         await fault.end();
       }
       await this.#relaunch();
       connected = await this.#recover();
-      if (byItself) this.#countRefusals(refusedBefore);
+      if (byItself) this.#refused = this.#refusals(refusedBefore);
     } finally {
       stop.abort();
       await happening;
@@ -137,15 +134,6 @@ export class Cell {
       seconds: took,
       limit: limit / 1_000,
       violations: [...this.#judge(took), ...settled.violations],
-    };
-  }
-
-  #countRefusals(before: Readonly<Record<Party, number>>): void {
-    const now = this.#refusals();
-    this.#refused = {
-      hub: now.hub - before.hub,
-      registry: now.registry - before.registry,
-      service: now.service - before.service,
     };
   }
 
@@ -242,7 +230,7 @@ export class Cell {
   #said(): string[] {
     return this.#lines().flatMap(({ id, msg, hub, hostName, transport }) => {
       if (typeof id === 'string') return [`${id}: ${msg.replace(/^.*extra details: /s, '')}`];
-      if (!TOLD.includes(msg)) return [];
+      if (!SHOWN.includes(msg)) return [];
       const where = [hub ?? hostName, transport].filter((one) => one !== undefined).join(', ');
       return [`${msg.replace(/\.$/, '')}: ${where}`];
     });
@@ -271,8 +259,8 @@ export class Cell {
     return Object.values(this.#refusals()).reduce((all, count) => all + count, 0);
   }
 
-  /** Refusals of a credential so far. */
-  #refusals(): Record<Party, number> {
+  /** Refusals of a credential so far, less those `before`. */
+  #refusals(before = NO_REFUSALS): typeof NO_REFUSALS {
     const count = (statuses: readonly number[], of: readonly { status?: number }[]) =>
       of.filter(({ status }) => status !== undefined && statuses.includes(status)).length;
     const codes = this.#site.hubs.flatMap(({ connections }) =>
@@ -280,6 +268,10 @@ export class Cell {
     );
     const registry = this.#site.hubs.flatMap(({ restRequests }) => restRequests);
     const service = this.#site.registrations();
-    return { hub: count([4, 5], codes), registry: count([401, 403], registry), service: count([401, 403], service) };
+    return {
+      hub: count([4, 5], codes) - before.hub,
+      registry: count([401, 403], registry) - before.registry,
+      service: count([401, 403], service) - before.service,
+    };
   }
 }

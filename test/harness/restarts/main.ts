@@ -1,7 +1,7 @@
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { isCount, newSeed, readOptions, say, wrongUsage } from '../options.ts';
 import { SITUATIONS, type Situation } from './plans.ts';
-import { type Outcome, type Recovery, Restarts } from './restarts.ts';
+import { type Recovery, Restarts } from './restarts.ts';
 import { SITE_NAMES, type SiteName } from './sites.ts';
 import { isSituation, runTable } from './table.ts';
 
@@ -38,18 +38,16 @@ const areNumbers = isCount(runs) && isCount(parallel) && Number.isSafeInteger(se
 if (!areNumbers || names.some((name) => !SITE_NAMES.includes(name)) || !situations.every(isSituation))
   wrongUsage(USAGE);
 
-if (values.table) {
-  const went = await runTable({ sites: names, situations: situations as readonly Situation[], parallel, say });
-  process.exit(went ? 0 : 1);
-}
-const outcomes: Outcome[] = [];
-for (const site of names) outcomes.push(...(await restart(site)));
-process.exit(outcomes.some(({ violations }) => violations.length > 0) ? 1 : 0);
+const table = { sites: names, situations: situations as readonly Situation[], parallel, say };
+if (values.table) process.exit((await runTable(table)) ? 0 : 1);
+const done: Restarts[] = [];
+for (const site of names) done.push(...(await restart(site)));
+process.exit(done.every(({ verdict }) => verdict.isPassed) ? 0 : 1);
 
-async function restart(site: SiteName): Promise<readonly Outcome[]> {
+async function restart(site: SiteName): Promise<readonly Restarts[]> {
   const began = systemClock.monotonic();
   const agents = Math.min(parallel, runs);
-  const outcomes = await Promise.all(
+  const done = await Promise.all(
     Array.from({ length: agents }, (_, index) => {
       const restarts = Math.floor(runs / agents) + (index < runs % agents ? 1 : 0);
       return Restarts.run({ site, restarts, seed: seed + index, say, isVerbose: values.verbose });
@@ -57,12 +55,12 @@ async function restart(site: SiteName): Promise<readonly Outcome[]> {
   );
   const took = Math.round((systemClock.monotonic() - began) / 1_000);
   say(`${site}, ${runs} restarts, seed ${seed}, ${agents} at a time, ${took} s:`);
-  for (const outcome of outcomes) report(outcome);
-  sayRecoveries(outcomes.flatMap(({ recoveries }) => recoveries));
-  return outcomes;
+  for (const one of done) report(one);
+  sayRecoveries(done.flatMap(({ recoveries }) => recoveries));
+  return done;
 }
 
-function report({ settled, mostPerMinute, mostRefused }: Outcome): void {
+function report({ settled, mostPerMinute, mostRefused }: Restarts): void {
   if (settled === undefined) {
     say('  failed before all events could be compared');
     return;

@@ -86,8 +86,8 @@ const AWAY: Readonly<Record<Group, FailureId>> = {
 
 /** The hub closes the connection whose key it no longer knows, and the agent logs it. */
 const CLOSED: readonly FailureId[] = ['HUB_UNREACHABLE'];
-const CREATED = 'Created the module at the hub, which did not have it.';
-const ASSIGNED = 'The provisioning service assigned the device to a hub.';
+export const CREATED = 'Created the module at the hub, which did not have it.';
+export const ASSIGNED = 'The provisioning service assigned the device to a hub.';
 
 const NOTHING = once('nothing');
 

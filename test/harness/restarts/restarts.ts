@@ -35,49 +35,39 @@ export interface Recovery {
   readonly seconds: number;
 }
 
-export interface Outcome {
-  /** Absent if the run failed earlier. */
-  readonly settled: Settled | undefined;
-  readonly recoveries: readonly Recovery[];
-  /** Keyed by hub and service. */
-  readonly mostPerMinute: Readonly<Record<string, number>>;
-  /** Maximum number of CONNECTs that the hub refused during one fault. */
-  readonly mostRefused: number;
-  readonly violations: readonly string[];
-}
-
 /** An agent that sends numbered events while its dependencies are restarted, silent, slow, wrong or refusing. */
 export class Restarts implements Scenario {
+  readonly verdict: Verdict;
+  readonly recoveries: Recovery[] = [];
+  /** Absent if the run failed earlier. */
+  settled: Settled | undefined;
+  /** Maximum number of CONNECTs that the hubs refused during one fault. */
+  mostRefused = 0;
   readonly #site: Site;
   readonly #agent: SiteAgent;
   readonly #random: Random;
   readonly #options: Options;
-  readonly #verdict: Verdict;
-  readonly #recoveries: Recovery[] = [];
-  #settled: Settled | undefined;
-  #mostRefused = 0;
   /** When the end of a fault last wrote a file. */
   #wroteAt = Number.NEGATIVE_INFINITY;
 
   private constructor(site: Site, options: Options, verdict: Verdict) {
     this.#site = site;
     this.#options = options;
-    this.#verdict = verdict;
+    this.verdict = verdict;
     this.#random = new Random(options.seed);
     this.#agent = new SiteAgent(site, this.#random);
   }
 
-  static async run(options: Options): Promise<Outcome> {
+  static async run(options: Options): Promise<Restarts> {
     const verdict = new Verdict(`${options.site}, seed ${options.seed}`, options.say);
     const run = new Restarts(await SITES[options.site](EACH_EVENT), options, verdict);
     await runScenario(run, verdict);
-    return {
-      settled: run.#settled,
-      recoveries: run.#recoveries,
-      mostPerMinute: run.#site.attempts.mostPerMinute(),
-      mostRefused: run.#mostRefused,
-      violations: verdict.violations,
-    };
+    return run;
+  }
+
+  /** The largest number of attempts within a minute, keyed by hub and service. */
+  get mostPerMinute(): Readonly<Record<string, number>> {
+    return this.#site.attempts.mostPerMinute();
   }
 
   get directory(): string {
@@ -116,8 +106,8 @@ export class Restarts implements Scenario {
   }
 
   async settle(): Promise<void> {
-    this.#settled = await this.#agent.settle();
-    this.#verdict.add(this.#settled.violations);
+    this.settled = await this.#agent.settle();
+    this.verdict.add(this.settled.violations);
   }
 
   async close({ keep }: { keep: boolean }): Promise<void> {
@@ -125,10 +115,9 @@ export class Restarts implements Scenario {
   }
 
   #checkRefusals(refused: number, { name }: SiteFault, began: number): void {
-    this.#mostRefused = Math.max(this.#mostRefused, refused);
+    this.mostRefused = Math.max(this.mostRefused, refused);
     const onceMore = began - this.#wroteAt < SEEN_WITHIN ? 1 : 0;
-    if (refused > ATTEMPTS_WHEN_REFUSED + onceMore)
-      this.#verdict.add([`${refused} refusals during one fault, ${name}`]);
+    if (refused > ATTEMPTS_WHEN_REFUSED + onceMore) this.verdict.add([`${refused} refusals during one fault, ${name}`]);
   }
 
   /** CONNECTs that the hubs have refused because of the credential. */
@@ -144,7 +133,7 @@ export class Restarts implements Scenario {
     const expectation = () => `recovery from "${name}"; the agent wrote:\n${this.#agent.lastLines()}`;
     await until(expectation, () => this.#agent.hasDelivered(first), { limit: RECOVERS_WITHIN });
     const seconds = (systemClock.monotonic() - began) / 1_000;
-    this.#recoveries.push({ fault: name, seconds });
+    this.recoveries.push({ fault: name, seconds });
     return seconds;
   }
 }

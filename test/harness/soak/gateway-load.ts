@@ -92,15 +92,14 @@ export class GatewayLoad {
 
   /** As many new items as the agent caches at most. */
   async fillMemories(signal: AbortSignal): Promise<void> {
-    for (let made = 0; made < FILLING.starts && !signal.aborted; made += FILLING_AT_ONCE) {
-      for (let started = 0; started < FILLING_AT_ONCE; started += 1) this.start({ isNumbered: true });
-      await this.settle();
-    }
-    if (this.#server === undefined) return;
-    for (let made = 0; made < FILLING.connections && !signal.aborted; made += FILLING_AT_ONCE) {
-      for (let connected = 0; connected < FILLING_AT_ONCE; connected += 1) this.connect();
-      await this.settle();
-    }
+    const fill = async (count: number, act: () => void) => {
+      for (let done = 0; done < count && !signal.aborted; done += FILLING_AT_ONCE) {
+        for (let now = 0; now < FILLING_AT_ONCE; now += 1) act();
+        await this.settle();
+      }
+    };
+    await fill(FILLING.starts, () => this.start({ isNumbered: true }));
+    if (this.#server !== undefined) await fill(FILLING.connections, () => this.connect());
   }
 
   /** @param isNumbered whether it has a number of its own; by default some have */

@@ -67,7 +67,7 @@ const minutesToMs = (minutes: number) => milliseconds(minutes * 60_000);
 const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
 say(`seed ${seed}`);
-const { looks, samples, disturbances, violations, source } = await Soak.run({
+const { looks, samples, disturbances, verdict, source } = await Soak.run({
   duration: minutesToMs(hours * 60),
   day: minutesToMs(day),
   from,
@@ -85,8 +85,7 @@ for (const verdict of verdicts) say(inWords(verdict));
 writeFileSync(values.plot, picture({ looks, samples, disturbances, verdicts, source, isHostile: values.hostile }));
 say(`plot: ${values.plot}`);
 const grew = verdicts.filter(({ judgement }) => judgement === 'grows');
-if (violations.length > 0) say(`violations: ${violations.length}`);
-process.exit(violations.length + grew.length > 0 ? 1 : 0);
+process.exit(verdict.isPassed && grew.length === 0 ? 0 : 1);
 
 function verdictOn(figure: keyof typeof LIMITS, limit: Limit): Verdict {
   if (figure === 'unit') {

@@ -1,11 +1,10 @@
-import { type Band, draw, type Panel } from '../chart.ts';
-import { isAtRest, type Look, type Outcome, type Sample } from './soak.ts';
+import { draw, type Panel } from '../chart.ts';
+import { isAtRest, type Look, type Sample, type Soak } from './soak.ts';
 import type { Verdict } from './verdict.ts';
 
 type Figure = Exclude<keyof Look, 'x'>;
 
-interface Drawn extends Pick<Outcome, 'samples' | 'looks' | 'source'> {
-  readonly disturbances: readonly Band[];
+interface Drawn extends Pick<Soak, 'samples' | 'looks' | 'disturbances' | 'source'> {
   readonly verdicts: readonly (Verdict & { readonly figure: Figure })[];
   readonly isHostile: boolean;
 }

@@ -96,30 +96,22 @@ const AT_REST = ['live', 'code', 'rest', 'unit', 'peer'] as const;
 export const isAtRest = (figure: keyof Look): figure is (typeof AT_REST)[number] =>
   (AT_REST as readonly string[]).includes(figure);
 
-export interface Outcome {
-  /** Where starts of programs came from. */
-  readonly source: string;
-  readonly samples: readonly Sample[];
-  readonly looks: readonly Look[];
-  readonly disturbances: readonly Band[];
-  readonly violations: readonly string[];
-}
-
 /** A gateway's days, sped up, with one agent that is never restarted. */
 export class Soak implements Scenario {
+  readonly verdict: Verdict;
+  readonly samples: Sample[] = [];
+  readonly looks: Look[] = [];
+  readonly disturbances: Band[] = [];
+  /** Where starts of programs come from. */
+  source = 'none';
   readonly #options: Options;
-  readonly #verdict: Verdict;
   readonly #bed: TestBed;
   readonly #tally = new Tally();
   readonly #random: Random;
   readonly #usual: Properties;
-  readonly #samples: Sample[] = [];
-  readonly #looks: Look[] = [];
-  readonly #disturbances: Band[] = [];
   /** Names of properties that the twin has had. */
   readonly #desired = new Set<string>();
   readonly #closing = new AbortController();
-  #source = 'none';
   #startedAgent: AgentProcess | undefined;
   #startedLoad: GatewayLoad | undefined;
   #died: Promise<never> | undefined;
@@ -134,7 +126,7 @@ export class Soak implements Scenario {
   private constructor(bed: TestBed, options: Options, usual: Properties, verdict: Verdict) {
     this.#bed = bed;
     this.#options = options;
-    this.#verdict = verdict;
+    this.verdict = verdict;
     this.#usual = usual;
     this.#random = new Random(options.seed);
     bed.hub.on('message', ({ body }: ReceivedMessage) => {
@@ -143,7 +135,7 @@ export class Soak implements Scenario {
     });
   }
 
-  static async run(options: Options): Promise<Outcome> {
+  static async run(options: Options): Promise<Soak> {
     const { seed, signal, day, duration, say } = options;
     const usual = usualAt(speedOf(options));
     const verdict = new Verdict(`soak, seed ${seed}`, say);
@@ -151,15 +143,9 @@ export class Soak implements Scenario {
     await runScenario(soak, verdict, signal);
     if (signal.aborted) say('ended early');
     say(
-      `${(duration / 3_600_000).toFixed(2)} h, a day in ${day / 60_000} min, ${soak.#looks.length} hours; starts from ${soak.#source}`,
+      `${(duration / 3_600_000).toFixed(2)} h, a day in ${day / 60_000} min, ${soak.looks.length} hours; starts from ${soak.source}`,
     );
-    return {
-      source: soak.#source,
-      samples: soak.#samples,
-      looks: soak.#looks,
-      disturbances: soak.#disturbances,
-      violations: verdict.violations,
-    };
+    return soak;
   }
 
   get directory(): string {
@@ -182,8 +168,8 @@ export class Soak implements Scenario {
       (status) => isReady(status) && (!isApart || status.collectors.ProcessCreate?.source === 'auditLog'),
       STARTS_WITHIN,
     );
-    this.#source = collectors.ProcessCreate?.source ?? 'none';
-    this.#startedLoad = this.#makeLoad(this.#source, collectors.Login?.source, { loginFile, log });
+    this.source = collectors.ProcessCreate?.source ?? 'none';
+    this.#startedLoad = this.#makeLoad(this.source, collectors.Login?.source, { loginFile, log });
     if (hostile) {
       this.#hostile = new HostileLoad();
       await this.#hostile.start();
@@ -212,7 +198,7 @@ export class Soak implements Scenario {
       });
       const recover = (began: number, ended: number) => {
         if (fault.name !== CALM)
-          this.#disturbances.push({ from: this.#dayAt(began), to: this.#dayAt(ended), name: fault.name });
+          this.disturbances.push({ from: this.#dayAt(began), to: this.#dayAt(ended), name: fault.name });
       };
       yield { ...times, fault, recover, check: () => this.#look(hour, fault.name) };
     }
@@ -276,14 +262,12 @@ export class Soak implements Scenario {
 
   /** Lets the agent deliver everything, compares its output with the events, and measures at rest. */
   async #look(hour: number, name: string): Promise<void> {
-    const { say } = this.#options;
-    const agent = this.#agent;
     const rested = this.#elapsed;
     await this.#load.settle();
     const status = await this.#deliverAll();
     await this.#slowDown();
     await this.#becomeIdle();
-    const usage = usageOf(agent.pid, this.#stateDirectory);
+    const usage = usageOf(this.#agent.pid, this.#stateDirectory);
     const { data: live, code } = await this.#measureLive();
     const counts = COUNTED.map((event) => {
       const made = this.#tally.count(event);
@@ -292,10 +276,10 @@ export class Soak implements Scenario {
     const dropped = Object.entries(status.delivery.dropped).map(([reason, count]) => `${count} ${reason}`);
     const settledAfter = (this.#elapsed - rested) / 1_000;
     const cpu = await this.#measureCpu();
-    this.#looks.push({ x: this.#day, ...usage, live, code, ...cpu });
+    this.looks.push({ x: this.#day, ...usage, live, code, ...cpu });
     this.#restoreTwin();
     this.#bed.hub.clearMessages(); // the received events have been counted
-    say(
+    this.#options.say(
       `hour ${hour}${name === CALM ? '' : ` (${name})`}, settled in ${settledAfter.toFixed(0)} s: ${counts.join(', ')}; dropped: ${dropped.join(', ') || 'none'}; ` +
         `${usage.rss.toFixed(1)} MiB RSS, ${usage.pss.toFixed(1)} MiB PSS, ${live.toFixed(2)} MiB alive, ${code.toFixed(2)} MiB of code, ${usage.descriptors} descriptors, ` +
         `${usage.state.toFixed(0)} KiB of state, ${cpu.rest.toFixed(1)} ms for a second at rest, ${cpu.unit.toFixed(0)} ms for ${UNIT_STARTS} starts (the peer ${cpu.peer.toFixed(0)} ms)`,
@@ -400,7 +384,7 @@ export class Soak implements Scenario {
   async #sample(signal: AbortSignal): Promise<void> {
     const every = milliseconds(Math.max(SHORTEST_SAMPLE, this.#hour / SAMPLES_PER_HOUR));
     while (!signal.aborted) {
-      this.#samples.push({ x: this.#day, ...usageOf(this.#agent.pid, this.#stateDirectory) });
+      this.samples.push({ x: this.#day, ...usageOf(this.#agent.pid, this.#stateDirectory) });
       await systemClock.sleep(every, signal);
     }
   }
@@ -464,7 +448,7 @@ export class Soak implements Scenario {
   }
 
   #violates(violations: readonly string[]): void {
-    this.#verdict.add(violations.map((violation) => `day ${this.#day.toFixed(2)}: ${violation}`));
+    this.verdict.add(violations.map((violation) => `day ${this.#day.toFixed(2)}: ${violation}`));
   }
 
   get #stateDirectory(): string {
