@@ -9,7 +9,7 @@ import { type Answer, answersTo } from './case-answers.ts';
 import { casesFile, idOf, ruleCases, type UnseenCase } from './unseen-cases.ts';
 
 const CASES = 'test/agent/detections/cases';
-/** Of attacks, and of look-alikes, for each alert. */
+/** Minimum number of attacks, and of look-alikes, for each alert. */
 const MIN_CASES = 6;
 
 const NOTICED = ['medium', 'high', 'critical'];
@@ -114,7 +114,7 @@ describe('the shipped detection rules', () => {
     );
   });
 
-  it('have at least six attacks and six look-alikes for each alert', () => {
+  it('each alert has at least six attacks and six look-alikes', () => {
     const raising = builtInRules().rules.filter(({ facts }) => facts.alerts);
     const missing = [...new Set(raising.map(({ facts }) => alertTypeOf(facts)))].flatMap((alert) => {
       const attacks = cases.filter((one) => one.alert === alert && one.expect).length;
