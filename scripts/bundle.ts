@@ -129,7 +129,7 @@ export async function bundle(folder: string): Promise<readonly string[]> {
 function shippedPage(source: string): string {
   const text = readFileSync(join(TOP, source), 'utf8').replace(/^!\[.*\n\n/gm, '');
   return text.replace(
-    /\[([^\]\n]+)\]\((?!https?:|#)([^)#\n]+)(#[^)\n]+)?\)/g,
+    /\[([^\]]+)\]\((?!https?:|#)([^)#\n]+)(#[^)\n]+)?\)/g,
     (_, words: string, link: string, anchor = '') => {
       const target = join(dirname(source), link);
       const page = Object.values(PAGES).find((any) => any.source === target);
