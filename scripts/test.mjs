@@ -168,10 +168,10 @@ async function run(files) {
 /** Runs all tests, in parallel processes. The output of each is printed when it has finished. */
 async function runAll() {
   const files = testsOf((file) => IS_RELEASE || !FOR_RELEASE.test(file));
-  const [audit, ...others] = jobsOf(files);
+  const [audit, ...waitingJobs] = jobsOf(files);
   const results = [];
   const lane = async () => {
-    for (let job = others.shift(); job !== undefined; job = others.shift()) results.push(await runJob(job));
+    for (let job = waitingJobs.shift(); job !== undefined; job = waitingJobs.shift()) results.push(await runJob(job));
   };
   const lanes = Array.from({ length: LANES }, lane);
   results.push(await runJob(audit, { usesAudit: true }));
@@ -197,9 +197,9 @@ async function runAll() {
 function jobsOf(files) {
   const source = (file) => readFileSync(join('dist/test', file), 'utf8');
   const audit = files.filter((file) => /^(?:harness|system)\//.test(file) && USES_AUDIT.test(source(file)));
-  const others = files.filter((file) => !audit.includes(file));
-  const waiting = others.filter((file) => WAITS.test(file));
-  const computing = others.filter((file) => !WAITS.test(file));
+  const withoutAudit = files.filter((file) => !audit.includes(file));
+  const waiting = withoutAudit.filter((file) => WAITS.test(file));
+  const computing = withoutAudit.filter((file) => !WAITS.test(file));
   const groups = Array.from({ length: GROUPS }, (_, group) => computing.filter((_, index) => index % GROUPS === group));
   const [long, short] = [true, false].map((isLong) => waiting.filter((file) => WAITS_LONG.test(file) === isLong));
   return [audit, ...long.map((file) => [file]), ...short.map((file) => [file]), ...groups];
@@ -223,7 +223,7 @@ async function runJob(files, { usesAudit = false } = {}) {
   }
   const [status] = await once(child, 'close');
   process.stdout.write(output);
-  const name = files.length === 1 ? files[0] : `${files[0]} and ${files.length - 1} others`;
+  const name = files.length === 1 ? files[0] : `${files[0]} and ${files.length - 1} more`;
   result ??= { passed: 0, failed: 1, seconds: {}, lines: [`Failed: ${name}: exited with ${status} before the end`] };
   const minutes = (performance.now() - began) / 60_000;
   return { name, minutes, ...result, failed: status === 0 ? result.failed : Math.max(result.failed, 1) };

@@ -60,9 +60,9 @@ describe('A machine under load', function () {
       const starts = bed.hits('ProcessCreate', ({ CommandLine }) => String(CommandLine).includes(marker));
       const ends = bed.hits('ProcessTerminate', ({ Executable }) => Executable === program);
       quiet = starts + ends === before ? quiet + 1 : 0;
-      if (quiet >= (before > 0 ? 5 : 20)) return { starts, ends };
+      if (quiet >= (before > 0 ? 8 : 60)) return { starts, ends };
       before = starts + ends;
-      await systemClock.sleep(seconds(3));
+      await systemClock.sleep(seconds(1));
     }
   };
 
