@@ -17,7 +17,7 @@ describe('the ledger of alerts of killed agents', () => {
     ...changes,
   });
   const violations = (changes?: Partial<Books>) =>
-    ledger.judge({} as NumberedEvents, books(changes)).violations.join('; ');
+    ledger.compare({} as NumberedEvents, books(changes)).violations.join('; ');
   /** The hub receives an alert. */
   const receive = (AlertId: string, argument: string, minute = 0) => {
     const FirstSeenUtc = new Date(minute * 60_000).toISOString();
@@ -57,7 +57,7 @@ describe('the ledger of alerts of killed agents', () => {
   it('the alert ledger finds no fault if each alert arrived at least once', () => {
     receive('a', 'vakt-key-0-0-');
     receive('a', 'vakt-key-0-0-', 70);
-    const { delivered, repeated, missing } = ledger.judge({} as NumberedEvents, books());
+    const { delivered, repeated, missing } = ledger.compare({} as NumberedEvents, books());
     assert.deepEqual({ delivered, repeated, missing }, { delivered: 2, repeated: 1, missing: 0 });
     assert.equal(violations(), '');
   });

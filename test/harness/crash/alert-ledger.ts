@@ -34,7 +34,7 @@ export class AlertLedger implements EventLedger {
     }
   }
 
-  judge(_events: NumberedEvents, books: Books): Findings {
+  compare(_events: NumberedEvents, books: Books): Findings {
     const { made, keys, groups, continued } = this.#load;
     const lost = [...made].filter((id) => !this.#alerts.has(id));
     const told = new Map<string | undefined, number[]>();

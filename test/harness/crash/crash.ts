@@ -243,7 +243,7 @@ class Chain implements Scenario {
   }
 
   #killed(leftAt: number): void {
-    this.#events.killed(this.#agent.stateDirectory);
+    this.#events.killed?.(this.#agent.stateDirectory);
     this.#agent.exited(leftAt);
     this.kills += 1;
   }

@@ -98,11 +98,8 @@ export class CountedAgent {
 
   /** Stops the process as a service manager does. */
   async stop(): Promise<void> {
-    const leftAt = systemClock.monotonic();
-    this.process.kill('SIGTERM');
-    const { status } = await this.process.exited;
-    this.exited(leftAt);
-    if (status !== 0) throw new Error(`SIGTERM ended it with ${status}`);
+    const faults = await this.#terminate();
+    if (faults.length > 0) throw new Error(faults.join());
   }
 
   /** Records that the process has exited. @param leftAt from when it may not have read events, by the monotonic clock */
@@ -126,9 +123,18 @@ export class CountedAgent {
     // Only a later status includes the last events: an earlier one may show empty queues.
     await this.process.waitForStatus(() => this.events.isRead(this.stateDirectory), SETTLES_WITHIN);
     const status = await this.process.waitForStatus((now) => this.#isDone(now), SETTLES_WITHIN);
-    await this.stop();
+    const faults = await this.#terminate();
     const books = this.#booksOf(status);
-    return { ...this.#ledger.judge(this.events, books), events: this.events.appended, books };
+    const findings = this.#ledger.compare(this.events, books);
+    return { ...findings, violations: [...findings.violations, ...faults], events: this.events.appended, books };
+  }
+
+  async #terminate(): Promise<string[]> {
+    const leftAt = systemClock.monotonic();
+    this.process.kill('SIGTERM');
+    const { status } = await this.process.exited;
+    this.exited(leftAt);
+    return status === 0 ? [] : [`SIGTERM ended it with ${status}`];
   }
 
   /**
@@ -136,12 +142,12 @@ export class CountedAgent {
    * read.
    */
   async #happen(count: number): Promise<void> {
-    const { bed } = this.#setup;
     this.events.burst(count);
     await this.events.complete();
     if (this.events.isComplete) return;
     const last = `${MARK}${this.events.appended - 1}`;
     const isLast = ({ CommandLine }: Payload) => String(CommandLine).endsWith(last);
+    const { bed } = this.#setup;
     await bed.waitForEvents(() => bed.elements('ProcessCreate').some(isLast), SETTLES_WITHIN);
   }
 

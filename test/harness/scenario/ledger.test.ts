@@ -39,12 +39,12 @@ describe('the ledger of killed agents', () => {
     ...changes,
   });
   const violations = (changes?: Partial<Books>, appended = 3) =>
-    ledger.judge(events(appended), books(changes)).violations.join('; ');
+    ledger.compare(events(appended), books(changes)).violations.join('; ');
 
   it('the ledger finds no fault if each event arrived once', () => {
     receive(1, [0, 1]);
     receive(2, [2]);
-    const { delivered, repeated, missing } = ledger.judge(events(3), books());
+    const { delivered, repeated, missing } = ledger.compare(events(3), books());
     assert.deepEqual({ delivered, repeated, missing }, { delivered: 3, repeated: 0, missing: 0 });
     assert.equal(violations(), '');
   });
@@ -58,7 +58,7 @@ describe('the ledger of killed agents', () => {
   it('the ledger accepts the loss of events while no agent listened', () => {
     receive(1, [0, 2]);
     ledger.absent(90, 110);
-    assert.equal(ledger.judge(events(3), books({ collected: 2, delivered: 2 })).unheard, 1);
+    assert.equal(ledger.compare(events(3), books({ collected: 2, delivered: 2 })).unheard, 1);
     assert.equal(violations({ collected: 2, delivered: 2 }), '');
   });
 

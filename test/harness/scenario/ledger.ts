@@ -39,7 +39,7 @@ export interface EventLedger {
   connected?(): void;
   /** Records that no agent listened between these times of the monotonic clock. */
   absent?(from: number, to: number): void;
-  judge(events: NumberedEvents, books: Books): Findings;
+  compare(events: NumberedEvents, books: Books): Findings;
 }
 
 /** A ledger of numbered events. */
@@ -75,7 +75,7 @@ export class Ledger implements EventLedger {
     this.#absences.push({ from, to });
   }
 
-  judge(events: NumberedEvents, books: Books): Findings {
+  compare(events: NumberedEvents, books: Books): Findings {
     const { appended } = events;
     const violations: string[] = [];
     const missing: number[] = [];
@@ -86,7 +86,7 @@ export class Ledger implements EventLedger {
     for (let number = 0; number < appended; number += 1) {
       const [first, ...again] = this.#receptions[number] ?? [];
       if (first === undefined) {
-        if (this.#absences.some(({ from, to }) => events.happenedWithin(number, from, to))) unheard += 1;
+        if (this.#absences.some(({ from, to }) => events.happenedWithin?.(number, from, to))) unheard += 1;
         else missing.push(number);
         continue;
       }
@@ -98,7 +98,7 @@ export class Ledger implements EventLedger {
       for (const next of again) {
         if (next.id !== first.id) violations.push(`${number} came twice, with ids ${first.id} and ${next.id}`);
         const wasInFlight = this.#lastOfConnection.has(before.message) && next.message !== before.message;
-        if (!wasInFlight && !events.wasReadAgain(number))
+        if (!wasInFlight && events.wasReadAgain?.(number) !== true)
           violations.push(`${number} came in messages ${before.message} and ${next.message}, and needn't have`);
         before = next;
       }
@@ -106,7 +106,7 @@ export class Ledger implements EventLedger {
     const { kernel = 0, malformed = 0 } = books.dropped;
     if (events.isComplete && kernel + malformed > 0)
       violations.push(`${kernel} count as lost, and ${malformed} as broken, and none were`);
-    violations.push(...this.#judgeBooks({ appended: appended - unheard, missing, unanswered }, books));
+    violations.push(...this.#compareBooks({ appended: appended - unheard, missing, unanswered }, books));
     return { delivered, repeated, missing: missing.length, unheard, violations };
   }
 
@@ -117,7 +117,7 @@ export class Ledger implements EventLedger {
    * @param numbers `unanswered`: events at the hub whose acknowledgement the agent may have missed, so that it may have
    *   dropped them
    */
-  #judgeBooks(
+  #compareBooks(
     { appended, missing, unanswered }: { appended: number; missing: readonly number[]; unanswered: number },
     books: Books,
   ): string[] {
@@ -152,12 +152,12 @@ export class CountLedger implements EventLedger {
     }
   }
 
-  judge(events: NumberedEvents, books: Books): Findings {
+  compare(events: NumberedEvents, books: Books): Findings {
     const { appended } = events;
     const delivered = [...this.#hits.values()].reduce((all, hits) => all + hits, 0);
     const missing = Math.max(0, appended - delivered);
     const dropped = droppedIn(books);
-    const mostDelivered = appended + events.mostReadAgain();
+    const mostDelivered = appended + (events.mostReadAgain?.() ?? 0);
     const violations = [
       ...booksThatDoNotClose(books),
       ...(missing > dropped ? [`${missing} of ${appended} are missing, ${dropped} count as dropped`] : []),

@@ -18,14 +18,14 @@ export interface NumberedEvents {
   burst(count: number): void;
   /** Completes them. */
   complete(): Promise<void>;
-  /** Whether an event that happened between these two times of the monotonic clock is lost while no agent listened. */
-  happenedWithin(number: number, from: number, to: number): boolean;
+  /** Whether an event happened between these two times of the monotonic clock; absent if it is kept for an agent. */
+  happenedWithin?(number: number, from: number, to: number): boolean;
   /** The agent was killed. */
-  killed(stateDirectory: string): void;
-  /** Whether the agent may have read an event once more after one of the kills. */
-  wasReadAgain(number: number): boolean;
-  /** How many events it may have read once more, at most, over all kills. */
-  mostReadAgain(): number;
+  killed?(stateDirectory: string): void;
+  /** Whether the agent may have read an event once more after one of the kills; absent if events are never read again. */
+  wasReadAgain?(number: number): boolean;
+  /** Maximum number of events that it may have read once more, over all kills. */
+  mostReadAgain?(): number;
   /** Whether the agent has read everything. */
   isRead(stateDirectory: string): boolean;
   /** Something else that may happen to the source. */
@@ -58,22 +58,10 @@ export class NumberedStarts implements NumberedEvents {
     await Promise.all(this.#running);
   }
 
-  /** Whether it was started between these two times of the monotonic clock, while no agent listened. */
   happenedWithin(number: number, from: number, to: number): boolean {
     const at = this.#startedAt[number] ?? Number.NaN;
     return at >= from && at <= to;
   }
-
-  /** Events that were read are never read again. */
-  wasReadAgain(): boolean {
-    return false;
-  }
-
-  mostReadAgain(): number {
-    return 0;
-  }
-
-  killed(): void {}
 
   isRead(): boolean {
     return this.#running.size === 0;

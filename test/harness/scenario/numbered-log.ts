@@ -104,11 +104,6 @@ export class NumberedLog implements NumberedEvents {
     return this.#readTo(stateDirectory) === this.#end;
   }
 
-  /** Nothing is lost: the agent reads the log when it restarts. */
-  happenedWithin(): boolean {
-    return false;
-  }
-
   /** Appends this number of events; the last one may be incomplete. */
   burst(count: number): void {
     const events = Array.from({ length: count }, () => this.#numbered());
