@@ -40,6 +40,19 @@ describe('pages', () => {
   }
 });
 
+describe('CONTRIBUTING.md', () => {
+  it('names existing files and folders', () => {
+    const paths = [...read('CONTRIBUTING.md').matchAll(/`((?:src|test|scripts|config|docs)\/[\w./-]*)`/g)].map(
+      ([, path = '']) => path,
+    );
+    assert.ok(paths.length > 30, `${paths.length}`);
+    assert.deepEqual(
+      paths.filter((path) => !existsSync(path)),
+      [],
+    );
+  });
+});
+
 describe('references to sections', () => {
   const sections = [...read('docs/contract.md').matchAll(/^## (§\d+) /gm)].map(([, section]) => section);
   const references = files
