@@ -1,8 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import * as v from 'valibot';
-import { firstProblem } from '../src/agent/baseline/problem.ts';
 import { ruleSchema } from '../src/agent/baseline/rule.ts';
-import { indexSchema, problemOf } from '../src/agent/baseline/rule-set.ts';
+import { firstProblem, indexSchema, problemOf } from '../src/agent/baseline/rule-set.ts';
 import type { Document, Fault } from '../src/agent/detections/sigma/rule.ts';
 import { jsonLines, readRuleFiles, throwIfFaulty } from './compiled-rules.ts';
 

@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util';
 import { toJsonSchema } from '@valibot/to-json-schema';
 import { collectors } from '../src/agent/collectors/index.ts';
 import { auditRulesOf } from '../src/agent/linux/events.ts';
-import { LARGEST_SNAPSHOT, MAX_PARTS } from '../src/agent/pipeline/row-limits.ts';
+import { LARGEST_SNAPSHOT, MAX_PARTS } from '../src/agent/pipeline/fit-rows.ts';
 import { readFileIfThere } from '../src/core/base/atomic-file.ts';
 import type { Collector } from '../src/core/contract/collector.ts';
 import { publishedName } from '../src/core/contract/settings.ts';

@@ -2,7 +2,7 @@
 import './core/base/no-inspector.ts'; // must be first, see there
 import './agent/hub/memory.ts'; // must precede modules that load the SDK, see there
 import { commands as ofTheAgent } from './agent/commands/index.ts';
-import { exitAtOnce } from './agent/linux/native/exit-at-once.ts';
+import { exitAtOnce } from './agent/linux/native/system-calls.ts';
 import { runProgram } from './core/command-line/program.ts';
 import { commands as ofTheEmulator } from './emulator/commands/index.ts';
 import { commands as ofTheFleet } from './fleet/commands/index.ts';

@@ -4,7 +4,7 @@ import './hub/memory.ts'; // must precede modules that load the SDK, see there
 import { AgentError, type FailureId } from '../core/base/errors.ts';
 import { runProgram } from '../core/command-line/program.ts';
 import { commands } from './commands/index.ts';
-import { exitAtOnce } from './linux/native/exit-at-once.ts';
+import { exitAtOnce } from './linux/native/system-calls.ts';
 
 /* The program that is installed on a device. */
 

@@ -13,8 +13,8 @@ const KINDS: Readonly<Record<string, Load>> = {
   hardware: async () => (await import('./linux/machine/hardware/list-hardware.ts')).listHardware,
   systemFacts: async () => (await import('./linux/machine/system-facts.ts')).systemFacts,
   baselineScan: async () => {
-    const { scanAnswerer } = await import('./baseline/scan-answerer.ts');
-    const { fileCapabilities } = await import('./linux/native/file-capabilities.ts');
+    const { scanAnswerer } = await import('./baseline/scan-question.ts');
+    const { fileCapabilities } = await import('./linux/native/system-calls.ts');
     return scanAnswerer({ fileCapabilities });
   },
 };

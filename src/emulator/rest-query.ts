@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto';
 import { isPlainObject } from '../core/base/values.ts';
 import { QueryDocument } from './query/documents.ts';
-import { parseQuery, type Query } from './query/parse.ts';
+import { parseQuery, type Query, QueryError } from './query/parse.ts';
 import { runQuery } from './query/run.ts';
-import { QueryError } from './query/tokens.ts';
 import type { RestAnswer, RestCall, RestModules, RestRoute } from './rest-call.ts';
 import { RestError } from './rest-errors.ts';
 

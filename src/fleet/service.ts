@@ -1,4 +1,4 @@
-import './no-debug.ts'; // must precede the SDK, see there
+import '../core/base/no-debug.ts'; // must precede the SDK, see there
 import azureIotHub from 'azure-iothub';
 import { RestApiClient } from 'azure-iothub/dist/common-http/rest_api_client.js';
 import { DeviceMethod } from 'azure-iothub/dist/device_method.js';

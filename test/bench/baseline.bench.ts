@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { BaselineEngine } from '../../src/agent/baseline/engine.ts';
 import { Firewall } from '../../src/agent/linux/firewall/firewall.ts';
-import { fileCapabilities } from '../../src/agent/linux/native/file-capabilities.ts';
+import { fileCapabilities } from '../../src/agent/linux/native/system-calls.ts';
 import { systemClock } from '../../src/core/base/clock.ts';
 import { milliseconds } from '../../src/core/base/duration.ts';
 import type { ScanOptions } from '../../src/core/contract/baseline.ts';

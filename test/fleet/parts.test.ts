@@ -5,8 +5,8 @@ import fc from 'fast-check';
 import { nextTurn } from '../../src/core/base/waiting.ts';
 import { parseQuery } from '../../src/emulator/query/parse.ts';
 import { among, conditionsOf, listsOf, literal, source } from '../../src/fleet/choice.ts';
-import { forEachLimited } from '../../src/fleet/for-each-limited.ts';
 import { KeyDirectory } from '../../src/fleet/key-directory.ts';
+import { forEachLimited } from '../../src/fleet/pace.ts';
 import { temporaryFolder } from '../harness/folders.ts';
 
 describe('Choosing devices', () => {

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import { STATE_FILES } from '../../src/agent/state/state-names.ts';
+import { STATE_FILES } from '../../src/agent/state/read-state.ts';
 import { minutes } from '../../src/core/base/duration.ts';
 import { STEADY, TestBed } from './test-bed.ts';
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { minutes } from '../../src/core/base/duration.ts';
 import { HubEmulator } from '../../src/emulator/hub.ts';
 import { addSimulatedDevices, simulatedDevice } from '../../src/emulator/simulated-devices.ts';
-import { documentedQueries } from '../../src/fleet/named-queries.ts';
+import { documentedQueries } from '../../src/fleet/commands/status.ts';
 import { ServiceClient } from '../emulator/service/client.ts';
 import { temporaryFolder } from '../harness/folders.ts';
 import { until } from '../harness/until.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { linkSync, mkdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { STATE_FILES } from '../../src/agent/state/state-names.ts';
+import { STATE_FILES } from '../../src/agent/state/read-state.ts';
 import { systemClock } from '../../src/core/base/clock.ts';
 import { seconds } from '../../src/core/base/duration.ts';
 import { STEADY, TestBed } from './test-bed.ts';

@@ -1,5 +1,5 @@
 import { writeSync } from 'node:fs';
-import { hostLookups } from '../../src/agent/linux/lookups.ts';
+import { hostLookups } from '../../src/agent/linux/sources.ts';
 import { systemClock } from '../../src/core/base/clock.ts';
 import { milliseconds } from '../../src/core/base/duration.ts';
 

@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs';
 import { RuleLoader } from '../../src/agent/detections/rule-loader.ts';
-import { exitAtOnce } from '../../src/agent/linux/native/exit-at-once.ts';
+import { exitAtOnce } from '../../src/agent/linux/native/system-calls.ts';
 import { systemClock } from '../../src/core/base/clock.ts';
 import { createLog } from '../../src/core/base/log.ts';
 

@@ -1,8 +1,8 @@
 import type { Clock } from '../../core/base/clock.ts';
 import { Turn } from '../../core/base/waiting.ts';
-import { containerKind } from '../host/container.ts';
-import { FIRST_ROOT, hasOwnMounts } from '../host/first-root.ts';
+import { containerKind } from '../host/cgroups.ts';
 import { HostFiles } from '../host/host-files.ts';
+import { FIRST_ROOT, hasOwnMounts } from '../host/in-root.ts';
 
 /** The scope of a scan. */
 export type ScanView =

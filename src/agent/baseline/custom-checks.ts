@@ -4,9 +4,8 @@ import * as v from 'valibot';
 import { errnoOf } from '../../core/base/errors.ts';
 import { repeatedNames } from '../../core/base/json-names.ts';
 import type { ScanOptions } from '../../core/contract/baseline.ts';
-import { firstProblem } from './problem.ts';
 import { type Check, checkOf, ruleSchema } from './rule.ts';
-import type { RuleSet } from './rule-set.ts';
+import { firstProblem, type RuleSet } from './rule-set.ts';
 
 const MAX_BYTES = 256 * 1024;
 const MAX_RULES = 200;

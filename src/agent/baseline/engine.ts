@@ -5,10 +5,8 @@ import type { FirewallRule } from '../../core/contract/sources.ts';
 import type { ScanView } from './access.ts';
 import { readCustomChecks } from './custom-checks.ts';
 import { hasFeature, missingText } from './features.ts';
-import type { Check } from './rule.ts';
+import { type Check, CUSTOM, formatStage, START, sourceLine, stageOf } from './rule.ts';
 import { defaultRules, type RuleSet } from './rule-set.ts';
-import { sourceLine } from './rule-sources.ts';
-import { CUSTOM, formatStage, START, stageOf } from './stage.ts';
 import { System } from './system.ts';
 import { cannotEvaluate, skip, type Verdict } from './verdict.ts';
 
@@ -20,14 +18,14 @@ export interface EngineParts {
   /** Reads the packet filter, as src/agent/linux/firewall does. If absent, rules about it are skipped. */
   readonly firewall?: { rules(signal: AbortSignal): Promise<readonly FirewallRule[]> };
   /**
-   * Detects file capabilities, as linux/native/file-capabilities.ts does. If absent, the rule about them is skipped.
+   * Detects file capabilities, as linux/native/system-calls.ts does. If absent, the rule about them is skipped.
    */
   readonly fileCapabilities?: () => ((place: Buffer) => boolean) | undefined;
   /** Overrides the detection of whether the agent runs in a container. */
   readonly inContainer?: boolean;
   /** Replaces the rules shipped with the agent. */
   readonly rules?: RuleSet;
-  /** Called before each step, see `said` of stage.ts. */
+  /** Called before each step, see `formatStage` in rule.ts. */
   readonly at?: (step: string) => void;
   /** Paths at which an earlier scan hung, keyed by stage. The rules of such a stage are not evaluated. */
   readonly hung?: Readonly<Record<string, string>>;

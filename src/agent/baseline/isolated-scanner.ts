@@ -6,8 +6,8 @@ import { withEither } from '../../core/base/waiting.ts';
 import type { BaselineReport, BaselineScanner, ScanOptions } from '../../core/contract/baseline.ts';
 import type { FirewallRule } from '../../core/contract/sources.ts';
 import type { Reader } from '../reader/reader.ts';
+import { CUSTOM, parseStage, START } from './rule.ts';
 import { BASELINE_SCAN, type FirewallFacts, parseReport, type ScanQuestion } from './scan-question.ts';
-import { CUSTOM, parseStage, START } from './stage.ts';
 
 /** Time limit for a scan with its repetitions: less than that of a snapshot. */
 const LONGEST_SCAN = seconds(100);

@@ -2,9 +2,17 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import * as v from 'valibot';
 import type { Severity } from '../../core/contract/baseline.ts';
-import { firstProblem } from './problem.ts';
-import { type Check, checkOf, type Rule, ruleSchema } from './rule.ts';
-import { sourcesOf } from './rule-sources.ts';
+import { type Check, checkOf, type Rule, ruleSchema, sourcesOf } from './rule.ts';
+
+/** The path and message of a value that a schema rejected: `rules[3].params.modeMax: is not a mode …`. */
+export function firstProblem(issues: readonly v.BaseIssue<unknown>[]): string {
+  const [issue] = issues;
+  if (issue === undefined) return 'is invalid';
+  let path = '';
+  for (const { key } of (issue.path ?? []) as readonly { key: unknown }[])
+    path += typeof key === 'number' ? `[${key}]` : `${path === '' ? '' : '.'}${String(key).slice(0, 60)}`;
+  return `${path === '' ? 'the file' : path}: ${issue.message.slice(0, 200)}`;
+}
 
 /** A description of one rule, for the operator. */
 export interface RuleExplanation {

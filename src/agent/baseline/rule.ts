@@ -90,3 +90,44 @@ export function checkOf(rule: Rule): Check {
     evaluate: (system) => primitive.evaluate(rule.params, system),
   };
 }
+
+/** Other benchmarks with the same check, as text: `CIS Debian 13 7.1.1`. */
+export function sourcesOf({ oms, asb, ssg, cisDeb13, other }: NonNullable<Rule['source']>): string[] {
+  return [
+    ...(cisDeb13 === undefined ? [] : [`CIS Debian 13 ${cisDeb13}`]),
+    ...(ssg ?? []).map((name) => `ComplianceAsCode ${name}`),
+    ...(oms === undefined ? [] : [`OMS ${oms}`]),
+    ...(asb === undefined ? [] : [`azure-osconfig ${asb}`]),
+    ...(other === undefined ? [] : [other]),
+  ];
+}
+
+/** The same in one line: `CIS Debian 13 7.1.1; ComplianceAsCode file_owner_x, file_groupowner_x`. */
+export const sourceLine = ({ ssg, ...others }: NonNullable<Rule['source']>): string =>
+  sourcesOf(ssg === undefined ? others : { ...others, ssg: [ssg.join(', ')] }).join('; ');
+
+/*
+ * The stages of a scan, by what they read. A scan that hangs is repeated without the stage in which it hung, so that a
+ * user's file system that does not answer prevents only the rules that read it.
+ */
+
+/** The stage before the first rule. If it hangs, the scan fails. */
+export const START = 'start';
+/** The file of custom checks. */
+export const CUSTOM = 'custom';
+
+/** Rules that read homes share one stage, and so do those that walk the file systems. */
+export function stageOf({ id, primitive, params }: Rule): string {
+  if (primitive === 'fswalk') return 'walk';
+  const { check } = params as { check?: unknown };
+  return primitive === 'accounts' && typeof check === 'string' && /^(?:home|dotFiles)/.test(check) ? 'homes' : id;
+}
+
+/** The child's message before each step: the stage, and the path that it reads. */
+export const formatStage = (stage: string, where: string): string => `${stage} ${where}`;
+
+/** Parses such a message. */
+export function parseStage(text: string): { readonly stage: string; readonly where: string } {
+  const blank = text.indexOf(' ');
+  return blank === -1 ? { stage: text, where: '' } : { stage: text.slice(0, blank), where: text.slice(blank + 1) };
+}

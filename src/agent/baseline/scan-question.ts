@@ -1,8 +1,11 @@
 import * as v from 'valibot';
+import { systemClock } from '../../core/base/clock.ts';
 import { seconds } from '../../core/base/duration.ts';
+import { AgentError } from '../../core/base/errors.ts';
 import { type BaselineReport, type ScanOptions, SEVERITIES } from '../../core/contract/baseline.ts';
 import type { FirewallRule } from '../../core/contract/sources.ts';
-import type { QuestionKind } from '../reader/question.ts';
+import type { Answerer, QuestionKind } from '../reader/question.ts';
+import { BaselineEngine, type EngineParts } from './engine.ts';
 
 /* A whole scan as a question to the reader: a scan reads users' file systems, which can block forever. */
 
@@ -16,7 +19,7 @@ export interface ScanQuestion {
   readonly options: ScanOptions;
   /** If absent, rules about the packet filter are skipped. */
   readonly firewall?: FirewallFacts;
-  /** Paths at which an earlier scan hung, keyed by stage (see stage.ts). */
+  /** Paths at which an earlier scan hung, keyed by stage (see `stageOf`). */
   readonly hung: Readonly<Record<string, string>>;
 }
 
@@ -60,3 +63,21 @@ export const BASELINE_SCAN: QuestionKind<ScanQuestion, unknown> = {
   limit: seconds(10),
   maxBytes: 4 * 1024 * 1024,
 };
+
+/** Runs a scan in the child. Only the child loads this file: the agent needs neither the engine nor the rules. */
+export const scanAnswerer =
+  (parts: Pick<EngineParts, 'fileCapabilities'>): Answerer<ScanQuestion, unknown> =>
+  ({ hostRoot, options, firewall, hung }, { at }) =>
+    new BaselineEngine({
+      ...parts,
+      hostRoot,
+      clock: systemClock,
+      ...(firewall === undefined ? {} : { firewall: { rules: async () => rulesOf(firewall) } }),
+      hung,
+      at,
+    }).scan(options, new AbortController().signal);
+
+function rulesOf(facts: FirewallFacts): readonly FirewallRule[] {
+  if ('rules' in facts) return facts.rules;
+  throw new AgentError('SOURCE_UNREADABLE', facts.problem, facts.remedy);
+}

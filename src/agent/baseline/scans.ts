@@ -1,11 +1,50 @@
 import type { Clock } from '../../core/base/clock.ts';
 import type { Logger } from '../../core/base/log.ts';
-import type { BaselinePosture, BaselineReport, BaselineScanner, ScanOptions } from '../../core/contract/baseline.ts';
+import type {
+  BaselinePosture,
+  BaselineReport,
+  BaselineScanner,
+  CheckResult,
+  ScanOptions,
+} from '../../core/contract/baseline.ts';
 import type { SettingId, Settings, SettingsReader } from '../../core/contract/settings.ts';
 import type { SourceStatus } from '../../core/contract/sources.ts';
 import type { SettingFault } from '../../core/contract/streams.ts';
 import { CUSTOM_CHECKS_REFUSED } from './custom-checks.ts';
-import { postureOf } from './posture.ts';
+
+/** The state of a scan in the status. */
+export function postureOf(report: BaselineReport, options: ScanOptions): BaselinePosture {
+  const { outcomes, ruleSet, customChecksRefused, limits } = report;
+  const count = (result: CheckResult) => outcomes.filter((outcome) => outcome.result === result).length;
+  const failed = outcomes.filter(({ result }) => result === 'fail');
+  const { customChecks } = options;
+  return {
+    passed: count('pass'),
+    failed: failed.length,
+    failedBySeverity: {
+      critical: failed.filter(({ severity }) => severity === 'Critical').length,
+      important: failed.filter(({ severity }) => severity === 'Important').length,
+      warning: failed.filter(({ severity }) => severity === 'Warning').length,
+      informational: failed.filter(({ severity }) => severity === 'Informational').length,
+    },
+    errors: count('err'),
+    skipped: count('skip'),
+    ruleSet: ruleSet.version,
+    ruleSetHash: ruleSet.sha256,
+    durationMs: report.durationMs,
+    scannedAt: report.scannedAt.toISOString(),
+    ...joined('groupsDisabled', options.groupsDisabled, ','),
+    ...joined('checksDisabled', options.checksDisabled, ','),
+    ...joined('roles', options.roles, ','),
+    customChecks: customChecks === undefined ? 'off' : customChecksRefused === undefined ? 'on' : 'refused',
+    ...(customChecks === undefined ? {} : { customChecksHash: customChecks.sha256 }),
+    ...(customChecksRefused === undefined ? {} : { customChecksReason: CUSTOM_CHECKS_REFUSED }),
+    ...joined('limits', limits, ' '),
+  };
+}
+
+const joined = <K extends string>(name: K, list: readonly string[], separator: string): { [P in K]?: string } =>
+  list.length === 0 ? {} : ({ [name]: list.join(separator) } as { [P in K]: string });
 
 /** Maximum names of a list in a warning; the rest is counted. */
 const MAX_NAMED = 8;

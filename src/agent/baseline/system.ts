@@ -1,14 +1,16 @@
 import { readlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { AgentError } from '../../core/base/errors.ts';
+import type { FirewallRule } from '../../core/contract/sources.ts';
 import { FIRST_ORDINARY_UID } from '../host/account-files.ts';
 import type { HostFiles, Unreadable } from '../host/host-files.ts';
+import { parseKernelConfig } from '../host/kernel.ts';
 import { isRemote } from '../host/mounts.ts';
 import { Access, type AccessParts } from './access.ts';
 import { type Accounts, firstOrdinaryUid, hasOwnHome, hasShell, Names, readAccounts } from './facts/accounts.ts';
 import { readAuditRules } from './facts/audit-rules.ts';
-import { type FirewallReader, readFirewall } from './facts/firewall-rules.ts';
 import { type Homes, readHomes } from './facts/homes.ts';
-import { readKernelConfig } from './facts/kernel-config.ts';
 import { readKernelModules } from './facts/kernel-modules.ts';
 import { readFstab, readMounts } from './facts/mounts.ts';
 import { findPackageManager, readPackages } from './facts/packages.ts';
@@ -21,6 +23,63 @@ import { readPersisted } from './facts/sysctl-files.ts';
 import { Units } from './facts/units.ts';
 import { walk } from './facts/walk.ts';
 import { hasProgram } from './programs.ts';
+
+/** Reads the packet filter. */
+export interface FirewallReader {
+  rules(signal: AbortSignal): Promise<readonly FirewallRule[]>;
+}
+
+export type FirewallRules =
+  | { readonly found: readonly FirewallRule[] }
+  | { readonly problem: string; readonly denied: boolean };
+
+/** The result of the agent's own reader, read once for all rules. */
+export async function readFirewall(firewall: FirewallReader | undefined, signal: AbortSignal): Promise<FirewallRules> {
+  try {
+    return { found: (await firewall?.rules(signal)) ?? [] };
+  } catch (error) {
+    signal.throwIfAborted();
+    const problem =
+      error instanceof AgentError ? `${error.message} ${error.remedy}` : 'the packet filter can’t be read';
+    return { problem, denied: /permitted|permission|CAP_|EPERM|EACCES/i.test(problem) };
+  }
+}
+
+/** The part of `Access` that is needed here. */
+type Needs = Pick<Access, 'files'>;
+
+/** How the kernel was built, see Documentation/kbuild/kconfig.rst: `CONFIG_X=y`. */
+export interface KernelConfig {
+  readonly where: string;
+  readonly values: ReadonlyMap<string, string>;
+}
+
+const MAX_BYTES = 1024 * 1024;
+
+/** @returns `undefined` when this kernel's configuration is not stored anywhere; `Unreadable` when it cannot be read */
+export function readKernelConfig(access: Needs): KernelConfig | Unreadable | undefined {
+  const { files } = access;
+  const release = files.text('/proc/sys/kernel/osrelease');
+  const version = 'found' in release ? release.found.trim() : '';
+  let problem: Unreadable | undefined;
+  for (const where of [`/boot/config-${version}`, `/lib/modules/${version}/config`]) {
+    const look = files.text(where, MAX_BYTES);
+    if ('found' in look) return { where, values: parseKernelConfig(look.found) };
+    if ('unreadable' in look) problem ??= look;
+  }
+  const where = '/proc/config.gz';
+  const packed = files.bytes(where, MAX_BYTES);
+  if ('unreadable' in packed) problem ??= packed;
+  if (!('found' in packed)) return problem;
+  try {
+    return {
+      where,
+      values: parseKernelConfig(gunzipSync(packed.found, { maxOutputLength: MAX_BYTES }).toString('latin1')),
+    };
+  } catch {
+    return undefined; // not a valid gzip file
+  }
+}
 
 const ROOT_HOME = /^\/root(?=\/|$)/;
 

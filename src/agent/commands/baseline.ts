@@ -20,7 +20,7 @@ import { baselinePage } from './baseline/page.ts';
 import { sarifReport } from './baseline/sarif.ts';
 import { isAtLeast, problems, type Scanned } from './baseline/scanned.ts';
 import { describeRule, describeScan } from './baseline/text.ts';
-import { statsOf } from './given-path.ts';
+import { statsOf } from './input-files.ts';
 import { isDevice, resultFile, whyNotWritable, writeResult } from './result-file.ts';
 import { ownScanner } from './snapshot-sources.ts';
 

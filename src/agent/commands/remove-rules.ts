@@ -7,7 +7,7 @@ import { DEFAULT_CONFIG_FILE, readLocalSettings } from '../config/local.ts';
 import { AuditControl } from '../linux/audit/control.ts';
 import { isWithoutAudit, removeLeftovers } from '../linux/audit/leftover-rules.ts';
 import { NETLINK_AUDIT, openNetlink } from '../linux/native/netlink/socket.ts';
-import { runsOwnProgram } from '../linux/self/own-program.ts';
+import { runsOwnProgram } from '../linux/self/service-unit.ts';
 
 export const summary = 'Remove audit rules that a killed agent left in the kernel.';
 export const usage = `vakt remove-rules [--config FILE]

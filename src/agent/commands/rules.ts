@@ -2,10 +2,10 @@ import { counted, printable, printableJson } from '../../core/base/text.ts';
 import { readArguments, table, UsageError, type World } from '../../core/command-line/command.ts';
 import { didYouMean } from '../../core/command-line/did-you-mean.ts';
 import { unseenOf } from '../detections/detector.ts';
-import { statsOf } from './given-path.ts';
+import { statsOf } from './input-files.ts';
 import { explainRule } from './rules/explain.ts';
-import { OFF_REASONS } from './rules/off-reasons.ts';
 import { allRules, checkFiles, faultLine } from './rules/rule-files.ts';
+import { OFF_REASONS } from './rules/rule-words.ts';
 import { testRules } from './rules/test.ts';
 
 export const summary = 'List, check, test and explain the rules of detections.';

@@ -13,7 +13,7 @@ import { askServiceUnit } from '../linux/self/service-unit.ts';
 import { RECOMMENDATION_IDS, SEVERITIES } from '../posture/recommendation.ts';
 import { openMetrics } from '../status/openmetrics.ts';
 import type { LocalStatus } from '../status/schema.ts';
-import { OFF_REASONS } from './rules/off-reasons.ts';
+import { OFF_REASONS } from './rules/rule-words.ts';
 import { withService } from './service-state.ts';
 import { understood } from './understood.ts';
 import { verdict } from './verdict.ts';

@@ -6,8 +6,7 @@ import { readArguments, UsageError, type World } from '../../core/command-line/c
 import { DEFAULT_CONFIG_FILE } from '../config/local.ts';
 import { callersName, resultFile, whyNotWritable, writeResult } from './result-file.ts';
 import { hardwareItem, itemsOf } from './support-bundle/contents.ts';
-import { type Outcome, outcomeOf } from './support-bundle/item.ts';
-import { manifest } from './support-bundle/manifest.ts';
+import { manifest, type Outcome, outcomeOf } from './support-bundle/item.ts';
 import { knownSecrets } from './support-bundle/secrets.ts';
 import { gzip, tar } from './tar.ts';
 

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { counted, printable, printableJson } from '../../core/base/text.ts';
 import { readArguments, UsageError, type World } from '../../core/command-line/command.ts';
-import { linesOf } from './lines.ts';
+import { linesOf } from './input-files.ts';
 import { type NumberedMessage, readLine } from './verify-chain/record.ts';
 import { type ChainReport, verifyChains } from './verify-chain/verify.ts';
 

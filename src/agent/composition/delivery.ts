@@ -13,7 +13,7 @@ import { EventQueues } from '../pipeline/queue.ts';
 import { Statistics } from '../pipeline/statistics.ts';
 import { UnsetClock } from '../pipeline/unset-clock.ts';
 import { Notifier } from '../state/notifier.ts';
-import type { StateFile } from '../state/state-names.ts';
+import type { StateFile } from '../state/read-state.ts';
 import type { Foundation } from './foundation.ts';
 import type { Storage } from './storage.ts';
 

@@ -13,7 +13,7 @@ import type { GuardedFiles } from '../linux/self/exposed-files.ts';
 import type { ServiceManager } from '../linux/self/service-manager.ts';
 import type { Sender } from '../pipeline/pack.ts';
 import { Notifier } from '../state/notifier.ts';
-import type { StateFile, StateFolderName } from '../state/state-names.ts';
+import type { StateFile, StateFolderName } from '../state/read-state.ts';
 import { keptAgentId, useStateDirectory } from './state-directory.ts';
 
 /** What the process gives to the agent that it runs. */

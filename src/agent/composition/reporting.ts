@@ -1,11 +1,14 @@
 import { randomPart } from '../../core/base/backoff.ts';
+import type { Handler } from '../../core/base/control-socket.ts';
 import type { Service } from '../../core/base/service.ts';
 import { VERSION } from '../../core/base/version.ts';
 import type { HubClient } from '../../core/contract/hub.ts';
 import { collectors } from '../collectors/index.ts';
+import { securityAlert } from '../collectors/security-alert.ts';
 import { hashOfLocalFile } from '../config/local.ts';
 import { StrictStart } from '../config/strict-start.ts';
-import { latestAlerts } from '../detections/alerts/latest.ts';
+import { type AlertHistory, latestAlerts } from '../detections/alerts/history.ts';
+import { type KeptAlert, recordOf } from '../detections/alerts/kept-alert.ts';
 import { alertPolicy } from '../detections/alerts/policy.ts';
 import { silencedRules } from '../detections/alerts/silenced-rules.ts';
 import { CredentialWatch } from '../hub/credential-watch.ts';
@@ -19,7 +22,6 @@ import type { UnsavedFiles } from '../state/unsaved-files.ts';
 import { localStatus, type Observed } from '../status/observe.ts';
 import { EXPENDABLE, ReportedStatus } from '../status/reported.ts';
 import type { LocalStatus } from '../status/schema.ts';
-import { alertHandlers } from './alert-handlers.ts';
 import type { CollectionParts } from './collection.ts';
 import type { ConditionParts } from './condition.ts';
 import type { Configuration } from './configuration.ts';
@@ -218,4 +220,30 @@ const observedParts = (
   next: () => publisher.next(),
   routing: local.messageRouting,
   stall: () => clock.lastStall?.(),
+});
+
+/** As in the message of the alert, but with shorter command lines. */
+const payloadOf = (alert: KeptAlert) => securityAlert.translate(recordOf(alert, new Date(alert.last)), NOTHING);
+
+/** Nothing is looked up for an alert. */
+const NOTHING = {
+  newBatch: () => {},
+  userName: () => undefined,
+  containerId: () => undefined,
+  started: () => ({ containerId: undefined, sha256: undefined }),
+  interfaceName: () => undefined,
+};
+
+/** For `vakt alerts`: the last alerts, oldest first; and each new one and update, a JSON line each. */
+export const alertHandlers = (history: AlertHistory): Readonly<Record<string, Handler>> => ({
+  '/alerts': () => history.list().map(payloadOf),
+  '/alerts/follow': (_query, response) => {
+    response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+    response.flushHeaders();
+    const end = history.follow((alert) => {
+      if (!response.writableNeedDrain) response.write(`${JSON.stringify(payloadOf(alert))}\n`);
+    });
+    response.on('close', end);
+    return undefined;
+  },
 });

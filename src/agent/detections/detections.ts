@@ -15,12 +15,11 @@ import type {
 } from '../../core/contract/consumers.ts';
 import type { Payload } from '../../core/contract/event.ts';
 import type { AuditFlood } from '../../core/contract/streams.ts';
-import { ActorRecognition } from './actors/actor-recognition.ts';
-import { ancestorsOf } from './actors/ancestors.ts';
+import { ActorRecognition, ancestorsOf } from './actors/actor-recognition.ts';
 import type { Alerts } from './alerts/alerts.ts';
 import type { Continued } from './alerts/saved-state.ts';
 import { AccountActors } from './changes/account-actors.ts';
-import { agentChange, agentChanges } from './changes/agent-events.ts';
+import { agentChange, agentChanges } from './changes/change.ts';
 import { CollectorWatch, type WatchedCollector } from './changes/collector-watch.ts';
 import { withHolders } from './changes/port-holders.ts';
 import { SnapshotChanges } from './changes/snapshot-changes.ts';

@@ -2,8 +2,7 @@ import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from '
 import { readOptional } from '../../core/base/bounded-file.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import { type Duration, milliseconds } from '../../core/base/duration.ts';
-import { FIRST_ROOT, hasOwnMounts } from './first-root.ts';
-import { hostProc } from './in-root.ts';
+import { FIRST_ROOT, hasOwnMounts, hostProc } from './in-root.ts';
 import { isLocal, type Mount, mountWithId } from './mounts.ts';
 
 /** From asm-generic/fcntl.h, for all platforms of Node: a descriptor that refers to a file without opening it. */

@@ -19,14 +19,12 @@ import type { Network } from '../../core/network/network.ts';
 import type { Identity, Presentation } from '../identity/identity.ts';
 import type { StateFolder } from '../state/state-folder.ts';
 import { HOST_SETTINGS } from './classify-error.ts';
-import { type Credential, endOf } from './credential.ts';
+import { type Credential, endOf, renewalWithin } from './credential.ts';
 import { FileWatch } from './file-watch.ts';
-import { hostOf, nameOf, targetOf } from './network-path.ts';
-import { renewalWithin } from './renewal.ts';
 import { RepeatedErrorLog } from './repeated-error-log.ts';
 import type { Session } from './session.ts';
 import { Supervisor } from './supervisor.ts';
-import { TransportChoice, type TransportSetting } from './transport.ts';
+import { hostOf, nameOf, TransportChoice, type TransportSetting, targetOf } from './transport.ts';
 
 export interface AzureHubClientOptions {
   readonly identity: Identity;

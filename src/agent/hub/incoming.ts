@@ -1,5 +1,4 @@
 import { isPlainObject } from '../../core/base/values.ts';
-import { isDeeperThan } from './json-depth.ts';
 
 /**
  * A message of the hub to this module. `response`: an answer to a twin request, with the body to pass to the SDK.
@@ -79,4 +78,19 @@ function faultOf(payload: Buffer): string | undefined {
   } catch {
     return "the hub's answer is not JSON";
   }
+}
+
+/** Whether JSON text is nested deeper than `max` levels. Linear time; the text needn't be valid JSON. */
+export function isDeeperThan(max: number, text: string): boolean {
+  let depth = 0;
+  let quoted = false;
+  for (let at = 0; at < text.length; at += 1) {
+    const sign = text[at];
+    if (sign === '"') quoted = !quoted;
+    else if (sign === '\\') at += 1;
+    else if (!quoted && (sign === '{' || sign === '[')) depth += 1;
+    else if (!quoted && (sign === '}' || sign === ']')) depth -= 1;
+    if (depth > max) return true;
+  }
+  return false;
 }

@@ -1,4 +1,4 @@
-import './no-debug.ts';
+import '../../core/base/no-debug.ts';
 import mqttPacket from 'mqtt-packet';
 
 /*

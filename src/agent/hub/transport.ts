@@ -1,8 +1,10 @@
 import { type Clock, isPlausible } from '../../core/base/clock.ts';
 import { type Duration, days, milliseconds } from '../../core/base/duration.ts';
 import { HubFailure, type Transport } from '../../core/contract/hub.ts';
-import { type Address, addressOf } from '../../core/network/address.ts';
+import { type Address, addressOf, bracketed, hostAndPort } from '../../core/network/address.ts';
+import type { Target } from '../../core/network/network.ts';
 import { ProxyError } from '../../core/network/tunnel.ts';
+import type { ModuleAddress, Presentation } from '../identity/identity.ts';
 import type { StateFolder } from '../state/state-folder.ts';
 
 /** `hub.transport` of the local file. */
@@ -165,3 +167,18 @@ const isPasswordWanted = (cause: unknown): boolean => cause instanceof ProxyErro
 /** The hub itself answered, so its port can be reached. */
 const isAnswer = ({ error: { id } }: HubFailure): boolean =>
   ['CREDENTIAL_REFUSED', 'MODULE_UNKNOWN', 'HUB_THROTTLED', 'HUB_QUOTA_EXCEEDED'].includes(id);
+
+/** `host` or `host:port` that a module connects to. */
+export const hostOf = ({ connectTo, hostName }: ModuleAddress): string => connectTo ?? hostName;
+
+/** Whom a module trusts at an address, and the certificate that it shows there. */
+export const targetOf = ({ module, proof }: Presentation, { host, port }: Address): Target => ({
+  host,
+  port,
+  ...(module.trustedCa === undefined ? {} : { trustedCa: module.trustedCa }),
+  ...(proof.kind === 'certificate' ? { certificate: proof.certificate, key: proof.key } : {}),
+});
+
+/** How messages name an address: with the port, unless that is 8883. */
+export const nameOf = (address: Address): string =>
+  address.port === PORTS.mqtt ? bracketed(address.host) : hostAndPort(address);

@@ -5,9 +5,8 @@ import { readSecretFile } from '../../core/base/secret-file.ts';
 import { HUB_ID_PROBLEM, hostNameProblem, isHubId } from '../../core/contract/hub-names.ts';
 import { secretFile } from '../../core/contract/local-schemas.ts';
 import type { IdentityContext } from './identity.ts';
-import { identityKind } from './kind.ts';
-import { addressAt, hubNameOf, namedBy } from './module-settings.ts';
-import { checkedKey } from './shared-access-key.ts';
+import { addressAt, hubNameOf, identityKind, namedBy } from './kind.ts';
+import { checkedKey } from './sas-token.ts';
 import { type KeyRing, SharedKeyIdentity } from './shared-keys.ts';
 
 /** A connection string in a file, as the portal shows it; the CLI prints it within JSON, unless asked not to. */

@@ -3,12 +3,11 @@ import type { Clock } from '../../core/base/clock.ts';
 import { AgentError } from '../../core/base/errors.ts';
 import { pageOf } from '../../core/base/pages.ts';
 import { hostNameProblem, isHubId } from '../../core/contract/hub-names.ts';
-import { socketPathProblem } from '../../core/network/socket-path.ts';
+import { socketPathProblem } from '../../core/network/unix-socket.ts';
 import type { Identity, IdentityContext, Presentation, PresentOptions } from './identity.ts';
-import { identityKind } from './kind.ts';
+import { addressAt, hubNameOf, identityKind, namedBy } from './kind.ts';
 import type { LocalService } from './local/local-service.ts';
 import type { EdgeModule } from './local/workload-api.ts';
-import { addressAt, hubNameOf, namedBy } from './module-settings.ts';
 
 /** A module of IoT Edge: the runtime's variables say who it is, and the runtime's workload API signs for it. */
 export const edge = identityKind({

@@ -2,11 +2,10 @@ import { join } from 'node:path';
 import * as v from 'valibot';
 import { AgentError } from '../../core/base/errors.ts';
 import { path } from '../../core/contract/local-schemas.ts';
-import { socketPathProblem } from '../../core/network/socket-path.ts';
+import { socketPathProblem } from '../../core/network/unix-socket.ts';
 import type { Identity, IdentityContext, Presentation, PresentOptions } from './identity.ts';
-import { identityKind } from './kind.ts';
+import { identityKind, namedBy } from './kind.ts';
 import type { Daemon, Daemons } from './local/daemons.ts';
-import { namedBy } from './module-settings.ts';
 
 /** The IoT Identity Service of this device says who the module is, and signs for it: keys stay in its TPM or HSM. */
 export const identityService = identityKind({

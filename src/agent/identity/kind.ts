@@ -1,5 +1,8 @@
-import type * as v from 'valibot';
-import type { Identity, IdentityContext } from './identity.ts';
+import * as v from 'valibot';
+import { AgentError } from '../../core/base/errors.ts';
+import { HUB_ID, HUB_ID_PROBLEM } from '../../core/contract/hub-names.ts';
+import { credentialFile, secretFile, text } from '../../core/contract/local-schemas.ts';
+import type { Identity, IdentityContext, ModuleAddress } from './identity.ts';
 
 type IdentitySchema = v.StrictObjectSchema<
   { readonly kind: v.LiteralSchema<string, undefined> } & v.ObjectEntries,
@@ -23,3 +26,51 @@ export interface IdentityKind<Schema extends IdentitySchema> {
 }
 
 export const identityKind = <Schema extends IdentitySchema>(kind: IdentityKind<Schema>): IdentityKind<Schema> => kind;
+
+/* Settings that several kinds of identity share. */
+
+const hubId = (description: string) => v.pipe(text(description), v.regex(HUB_ID, HUB_ID_PROBLEM));
+
+export const DEVICE_ID = hubId("The device's id, as the hub knows it.");
+export const MODULE_ID = v.optional(hubId("The module's id."), 'azureiotsecurity');
+export const CREATE_MODULE = v.optional(
+  v.pipe(
+    v.boolean('must be true or false'),
+    v.description(
+      'Whether the agent creates the module if the hub does not have it. If not, it waits until the module is created.',
+    ),
+  ),
+  true,
+);
+export const CERTIFICATE_FILE = credentialFile(
+  'File with the certificate in PEM form, followed by the certificates of its chain, if it has one.',
+);
+export const CERTIFICATE_KEY_FILE = secretFile(
+  "File with the certificate's private key in PEM form; only its owner may be able to read it.",
+);
+
+/** @throws AgentError CONFIG_INCOMPLETE without `hub.hostName` */
+export function moduleAddress(
+  { deviceId, moduleId }: { readonly deviceId: string; readonly moduleId: string },
+  hub: IdentityContext['hub'],
+): ModuleAddress {
+  if (hub.hostName === undefined) {
+    const remedy = 'Set hub.hostName, for example "contoso.azure-devices.net".';
+    throw new AgentError('CONFIG_INCOMPLETE', 'hub.hostName is missing', remedy);
+  }
+  return addressAt(hub.hostName, { deviceId, moduleId }, hub.gatewayHostName);
+}
+
+/** As Identity.namedBy, for an identity that says itself where to connect, unless hub.gatewayHostName does. */
+export const namedBy = (source: string, { gatewayHostName }: IdentityContext['hub']): string | undefined =>
+  gatewayHostName === undefined ? source : undefined;
+
+/** A hub's name as in user names and tokens: without the port, and without the dot that ends an absolute name of DNS. */
+export const hubNameOf = (hub: string): string => hub.replace(/:\d+$/, '').replace(/\.$/, '');
+
+/** @param hub `host`, or `host:port` in tests */
+export const addressAt = (
+  hub: string,
+  { deviceId, moduleId }: { readonly deviceId: string; readonly moduleId: string },
+  gateway: string | undefined,
+): ModuleAddress => ({ hostName: hubNameOf(hub), deviceId, moduleId, connectTo: gateway ?? hub });

@@ -1,12 +1,10 @@
 import * as v from 'valibot';
 import { connectionString } from './connection-string.ts';
-import { deviceCertificate } from './device-certificate.ts';
-import { deviceKey } from './device-key.ts';
+import { deviceCertificate, deviceKey } from './device-kinds.ts';
 import { edge } from './edge.ts';
 import type { Identity, IdentityContext } from './identity.ts';
 import { identityService } from './identity-service.ts';
-import { moduleCertificate } from './module-certificate.ts';
-import { moduleKey } from './module-key.ts';
+import { moduleCertificate, moduleKey } from './module-kinds.ts';
 import { provisioning } from './provisioning.ts';
 
 /** Every kind of identity (contract §1). */

@@ -10,8 +10,7 @@ import type { HttpAnswer } from '../../core/network/http.ts';
 import type { Network } from '../../core/network/network.ts';
 import { TOKEN_LIFE } from './identity.ts';
 import { requestFailure, retryAfter } from './request-failure.ts';
-import { resourceOf, signSasToken } from './sas-token.ts';
-import { isSharedAccessKey } from './shared-access-key.ts';
+import { isSharedAccessKey, resourceOf, signSasToken } from './sas-token.ts';
 import type { SharedKey } from './shared-keys.ts';
 
 /** What authenticates a device. */

@@ -1,8 +1,7 @@
 import * as v from 'valibot';
 import { hostName, secretFile, text } from '../../core/contract/local-schemas.ts';
 import type { Identity } from './identity.ts';
-import { identityKind } from './kind.ts';
-import { CERTIFICATE_FILE, CREATE_MODULE, MODULE_ID, namedBy } from './module-settings.ts';
+import { CERTIFICATE_FILE, CREATE_MODULE, identityKind, MODULE_ID, namedBy } from './kind.ts';
 import { type AttestationFiles, filesOf, readSecrets } from './provisioning/attestation.ts';
 import type { ProvisionedDevice } from './provisioning/identity.ts';
 

@@ -4,9 +4,8 @@ import { HubFailure } from '../../core/contract/hub.ts';
 import { hostAndPort } from '../../core/network/address.ts';
 import type { IdentityContext, ModuleAddress, Presentation, PresentOptions } from './identity.ts';
 import { type DeviceProof, ModuleRegistry } from './module-registry.ts';
-import { isRefusedByHub } from './refusal.ts';
 import { signModuleToken } from './sas-token.ts';
-import type { SharedKey } from './shared-keys.ts';
+import { isRefusedByHub, type SharedKey } from './shared-keys.ts';
 
 export interface RegisteredModuleOptions {
   /** Setting `identity.createModule`. */

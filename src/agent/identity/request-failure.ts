@@ -3,8 +3,7 @@ import { type Duration, hours, milliseconds, seconds } from '../../core/base/dur
 import { AgentError, errnoOf, type FailureId, messageOf } from '../../core/base/errors.ts';
 import { HubFailure } from '../../core/contract/hub.ts';
 import { type Address, hostAndPort } from '../../core/network/address.ts';
-import { connectFailure } from '../../core/network/connect-failure.ts';
-import { proxyFailure } from '../../core/network/proxy-failure.ts';
+import { connectFailure, proxyFailure } from '../../core/network/connect-failure.ts';
 import { ProxyError } from '../../core/network/tunnel.ts';
 
 /** What a request was sent to, for messages. */

@@ -2,7 +2,6 @@ import type { Clock } from '../../core/base/clock.ts';
 import { toAgentError } from '../../core/base/errors.ts';
 import { HubFailure } from '../../core/contract/hub.ts';
 import type { Identity, ModuleAddress, Presentation, PresentOptions } from './identity.ts';
-import { isRefusedByHub } from './refusal.ts';
 import { signModuleToken } from './sas-token.ts';
 
 /** A module's key, and where it is from. */
@@ -98,3 +97,10 @@ export class SharedKeyIdentity implements Identity {
     return { ...current, module };
   }
 }
+
+/**
+ * Whether the hub itself refused what was presented. An operator must correct a proxy that refuses, or a file of
+ * authorities, too (`because: 'credentials'`), but neither says anything about the keys.
+ */
+export const isRefusedByHub = ({ error, because }: HubFailure): boolean =>
+  because === 'credentials' && ['CREDENTIAL_REFUSED', 'MODULE_UNKNOWN'].includes(error.id);

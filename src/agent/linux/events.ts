@@ -12,7 +12,7 @@ import { ProcFolder } from '../host/proc-folder.ts';
 import { Reader } from '../reader/reader.ts';
 import type { BackgroundWriter } from '../state/background-writer.ts';
 import { NoteFile } from '../state/note-file.ts';
-import { RingUsers, withRings } from './audit/ring-users.ts';
+import { RingUsers, withRings } from './audit/io-uring.ts';
 import type { AuditRule } from './audit/rules.ts';
 import { CommandLines } from './processes/memory/command-lines.ts';
 import { ProcessTable } from './processes/process-table.ts';

@@ -1,8 +1,7 @@
 import * as v from 'valibot';
 import { milliseconds, seconds } from '../../core/base/duration.ts';
 import { method } from '../../core/contract/method.ts';
-import { count, nothing } from './fields.ts';
-import type { MethodParts } from './parts.ts';
+import { count, type MethodParts, nothing } from './parts.ts';
 
 /** Less than the time limit of a method, so that the answer can still report what was sent. */
 const LIMIT = seconds(20);

@@ -3,8 +3,7 @@ import * as v from 'valibot';
 import type { LogLine } from '../../core/base/log.ts';
 import { redact } from '../../core/base/redact.ts';
 import { method } from '../../core/contract/method.ts';
-import { count, nothing, object, text } from './fields.ts';
-import type { MethodParts } from './parts.ts';
+import { count, type MethodParts, nothing, object, text } from './parts.ts';
 
 /** Limit of the answer, in bytes of JSON. */
 export const LARGEST_DIAGNOSTICS = 64_000;

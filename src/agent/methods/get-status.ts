@@ -1,7 +1,6 @@
 import { method } from '../../core/contract/method.ts';
 import { LocalStatusSchema } from '../status/schema.ts';
-import { nothing } from './fields.ts';
-import type { MethodParts } from './parts.ts';
+import { type MethodParts, nothing } from './parts.ts';
 
 export const getStatus = method({
   name: 'getStatus',

@@ -1,8 +1,7 @@
 import * as v from 'valibot';
 import { type Method, MethodRefusal, method } from '../../core/contract/method.ts';
 import { LONGEST_PAUSE, LONGEST_REASON } from '../pipeline/pause.ts';
-import { count, durationUpTo, nothing, text, time } from './fields.ts';
-import type { MethodParts } from './parts.ts';
+import { count, durationUpTo, type MethodParts, nothing, text, time } from './parts.ts';
 
 const REASON = `must have 1 to ${LONGEST_REASON} characters without control characters`;
 

@@ -1,7 +1,6 @@
 import * as v from 'valibot';
 import { method } from '../../core/contract/method.ts';
-import { nothing, text, time } from './fields.ts';
-import type { MethodParts } from './parts.ts';
+import { type MethodParts, nothing, text, time } from './parts.ts';
 
 export const ping = method({
   name: 'ping',

@@ -2,8 +2,7 @@ import * as v from 'valibot';
 import { hours } from '../../core/base/duration.ts';
 import type { LOG_LEVELS } from '../../core/base/log.ts';
 import { method } from '../../core/contract/method.ts';
-import { A_DAY, durationUpTo, text, time } from './fields.ts';
-import type { MethodParts } from './parts.ts';
+import { A_DAY, durationUpTo, type MethodParts, text, time } from './parts.ts';
 
 /** Not `fatal` or `silent`: a caller must not be able to suppress errors in the device's log. */
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const satisfies readonly (typeof LOG_LEVELS)[number][];

@@ -3,8 +3,7 @@ import { Account, droppedIn, UNIDENTIFIED } from '../../core/base/counters.ts';
 import { errnoOf } from '../../core/base/errors.ts';
 import type { EventTally } from '../../core/contract/store.ts';
 import { type FoundFiles, findFiles, type LogFile } from './log-folder.ts';
-import { Positions } from './positions.ts';
-import { type Checkpoint, readRecords, SEGMENT_HEAD, type StoredRecord } from './segment.ts';
+import { type Checkpoint, Positions, readRecords, SEGMENT_HEAD, type StoredRecord } from './segment.ts';
 import type { StoreFiles } from './store-files.ts';
 
 /** A file of a queue, and which of its events are still queued. */

@@ -15,10 +15,16 @@ import type { SettingsReader } from '../../core/contract/settings.ts';
 import type { ListingStatus, SourceStatus, Sources } from '../../core/contract/sources.ts';
 import type { OutgoingEvent } from '../../core/contract/store.ts';
 import { snapshotEvent } from './envelope.ts';
-import { type FittedRows, fitRows, labelled, type RowLimits } from './fit-rows.ts';
+import {
+  type FittedRows,
+  fitRows,
+  labelled,
+  MAX_SNAPSHOT_MESSAGE_BYTES,
+  type RowLimits,
+  rowLimits,
+} from './fit-rows.ts';
 import { processorTime } from './processor-time.ts';
 import type { EventQueues } from './queue.ts';
-import { MAX_SNAPSHOT_MESSAGE_BYTES, rowLimits } from './row-limits.ts';
 import { shorten } from './shorten.ts';
 
 /** Time limit of a snapshot: the slowest ones take some seconds. */

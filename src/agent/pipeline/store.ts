@@ -77,9 +77,16 @@ import { isFull, NotWritten } from '../state/background-writer.ts';
 import type { FallbackFiles } from './fallback-files.ts';
 import { newReadAhead } from './framing.ts';
 import { LogFolder, type Medium, mediumOf, sizeIn } from './log-folder.ts';
-import { Positions } from './positions.ts';
 import { emptySegment, type Recovered, recover, type Segment, tally, unreadLog } from './recovery.ts';
-import { type Checkpoint, checkpointSize, type Loss, RecordWriter, readRecords, SEGMENT_HEAD } from './segment.ts';
+import {
+  type Checkpoint,
+  checkpointSize,
+  type Loss,
+  Positions,
+  RecordWriter,
+  readRecords,
+  SEGMENT_HEAD,
+} from './segment.ts';
 
 /** An event with its sizes, computed once. */
 export interface SizedEvent {

@@ -1,8 +1,6 @@
 import type { BaselinePosture } from '../../core/contract/baseline.ts';
-import type { AccountsPosture } from './accounts.ts';
 import type { Exposure } from './exposure.ts';
-import type { Fact } from './fact.ts';
-import type { FirewallPosture } from './firewall.ts';
+import type { AccountsPosture, Fact, FirewallPosture } from './facts.ts';
 import type { Assessment, Assessments, Severity } from './recommendation.ts';
 
 /** Messages in the time between two snapshots. */

@@ -2,11 +2,9 @@ import type { Logger } from '../../core/base/log.ts';
 import type { BaselinePosture } from '../../core/contract/baseline.ts';
 import type { Snapshot, SnapshotConsumer } from '../../core/contract/consumers.ts';
 import type { Direction } from '../host/packet-filter.ts';
-import { accountsPostureOf } from './accounts.ts';
 import type { SnapshotFacts } from './evaluate.ts';
 import { exposureOf } from './exposure.ts';
-import { type Fact, factOf, reasonOf } from './fact.ts';
-import { type FirewallPosture, firewallPostureOf } from './firewall.ts';
+import { accountsPostureOf, type Fact, type FirewallPosture, factOf, firewallPostureOf, reasonOf } from './facts.ts';
 
 /** Event → the fact that its snapshots are assessed for. */
 export const ASSESSED_EVENTS = {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { messageOf } from '../../core/base/errors.ts';
 import type { Logger } from '../../core/base/log.ts';
 import { isOwnFile } from '../../core/base/plain-file.ts';
-import { maxStateBytes, STATE_FILES, STATE_FOLDERS } from './state-names.ts';
+import { maxStateBytes, STATE_FILES, STATE_FOLDERS } from './read-state.ts';
 
 /**
  * Renames entries of the state directory that have the name of a state file and can't be one: links, pipes, devices, folders,

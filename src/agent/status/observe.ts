@@ -25,10 +25,8 @@ import { assessmentsOf, type SnapshotFacts } from '../posture/evaluate.ts';
 import type { Recommendations } from '../posture/recommendations.ts';
 import type { Restarts } from '../state/runs.ts';
 import type { UnsavedFiles } from '../state/unsaved-files.ts';
-import { agentFacts } from './agent-facts.ts';
-import { detectionsStatus, type ObservedDetections } from './detections.ts';
-import { postureSections } from './posture.ts';
 import type { CollectorStatus, Delivery, EventAccount, LocalStatus, Posture, SecurityAgentStatus } from './schema.ts';
+import { agentFacts, detectionsStatus, type ObservedDetections, postureSections } from './sections.ts';
 
 /** The parts whose state makes up the status. */
 export interface Observed {

@@ -6,9 +6,26 @@ import { isJournal, journalError } from '../base/journal.ts';
 import { counted, printable } from '../base/text.ts';
 import { VERSION } from '../base/version.ts';
 import { type Command, table, UsageError, type World } from './command.ts';
-import { confirm } from './confirm.ts';
 import { didYouMean } from './did-you-mean.ts';
 import { Output } from './output.ts';
+
+/**
+ * Asks on standard error, and reads the answer from standard input. Anything but yes, including a signal, counts as no.
+ */
+export async function confirm(question: string, signal: AbortSignal): Promise<boolean> {
+  const { createInterface } = await import('node:readline/promises');
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const closed = new Promise<string>((resolve) => lines.once('close', () => resolve('')));
+    const answer = await Promise.race([lines.question(`${printable(question)} [y/N] `, { signal }), closed]);
+    return /^y(?:es)?$/i.test(answer.trim());
+  } catch (error) {
+    if (signal.aborted) return false;
+    throw error;
+  } finally {
+    lines.close();
+  }
+}
 
 /** Loads a command when it is called: `vakt status` does not need the hub's SDK. */
 export type Commands = Readonly<Record<string, () => Promise<Command>>>;

@@ -11,9 +11,8 @@ import { limited } from './limited.ts';
 import { type LookUp, Names } from './names.ts';
 import { type ChosenProxy, ProxyChoice } from './proxy.ts';
 import type { ProxyUrl } from './proxy-url.ts';
-import { type Security, secure } from './secure.ts';
+import { readTrustedCa, type Security, secure } from './secure.ts';
 import { AGENT_SETTINGS, type SettingNames } from './setting-names.ts';
-import { readTrustedCa } from './trusted-ca.ts';
 import { openTunnel, ProxyError } from './tunnel.ts';
 import { openWebSocket } from './websocket.ts';
 

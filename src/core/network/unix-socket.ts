@@ -4,6 +4,17 @@ import { type Duration, seconds } from '../base/duration.ts';
 import { exchange, type HttpAnswer, type HttpRequest } from './http.ts';
 import { limited, untilAborted } from './limited.ts';
 
+/** Length of sun_path without its terminating zero, see unix(7). Node truncates a longer path, which names another file. */
+const MAX_PATH_BYTES = 107;
+
+/** @returns what is wrong with the path of a Unix socket, or `undefined` */
+export function socketPathProblem(path: string): string | undefined {
+  const length = Buffer.byteLength(path);
+  return length > MAX_PATH_BYTES
+    ? `has ${length} bytes, more than the ${MAX_PATH_BYTES} that a socket can have`
+    : undefined;
+}
+
 export interface UnixOptions {
   readonly clock: Clock;
   readonly signal: AbortSignal;

@@ -3,7 +3,7 @@ import { messageOf } from '../../core/base/errors.ts';
 import { readArguments, UsageError, type World } from '../../core/command-line/command.ts';
 import { didYouMean } from '../../core/command-line/did-you-mean.ts';
 import { HUB_ID_PROBLEM, isHubId } from '../../core/contract/hub-names.ts';
-import { socketPathProblem } from '../../core/network/socket-path.ts';
+import { socketPathProblem } from '../../core/network/unix-socket.ts';
 import type { RunningPage } from '../command.ts';
 import type { HubEmulator } from '../hub.ts';
 

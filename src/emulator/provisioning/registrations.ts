@@ -1,9 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../core/base/clock.ts';
 import { type Attested, attest, type Proof } from './attest.ts';
-import { type Enrollment, isRegistrationId, registrationKey } from './enrollments.ts';
+import { type Enrollment, type HubRegistry, isRegistrationId, registrationKey } from './enrollments.ts';
 import { badRequest, errorDetails, ProvisioningError, unauthorized, unknownOperation } from './errors.ts';
-import type { HubRegistry } from './hub-registry.ts';
 
 /** The result of a registration that a test makes fail. */
 export interface Failure {

@@ -16,11 +16,11 @@ import {
   type Attestation,
   checkKey,
   type EnrollmentGroup,
+  type HubRegistry,
   type IndividualEnrollment,
   isRegistrationId,
 } from './enrollments.ts';
 import { httpErrorBody, provisioningRoutes } from './https.ts';
-import type { HubRegistry } from './hub-registry.ts';
 import { ProvisioningMqtt } from './mqtt.ts';
 import { type Failure, type RegistrationSettings, Registrations } from './registrations.ts';
 

@@ -2,8 +2,8 @@ import { minutes, seconds } from '../../core/base/duration.ts';
 import { printable, printableJson } from '../../core/base/text.ts';
 import { durationOption, UsageError } from '../../core/command-line/command.ts';
 import { chosenModules, countChosen } from '../choice.ts';
-import { forEachLimited } from '../for-each-limited.ts';
 import { AT_ONCE } from '../hub-agent.ts';
+import { forEachLimited } from '../pace.ts';
 import { DRY_RUN, reported } from './report.ts';
 import { devices, isAgreed, type Task } from './task.ts';
 

@@ -1,7 +1,7 @@
 import { durationOption, UsageError } from '../../core/command-line/command.ts';
 import { chosenModules, countChosen } from '../choice.ts';
-import { forEachLimited } from '../for-each-limited.ts';
 import { AT_ONCE } from '../hub-agent.ts';
+import { forEachLimited } from '../pace.ts';
 import { type DesiredFile, readDesiredFile } from './desired-file.ts';
 import { DRY_RUN, reported } from './report.ts';
 import { devices, isAgreed, type Task } from './task.ts';

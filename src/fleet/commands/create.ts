@@ -1,8 +1,8 @@
 import { UsageError } from '../../core/command-line/command.ts';
 import { among, chosenDevices, countChosen, isModule, listsOf, source } from '../choice.ts';
-import { forEachLimited } from '../for-each-limited.ts';
 import { AT_ONCE } from '../hub-agent.ts';
 import { KeyDirectory } from '../key-directory.ts';
+import { forEachLimited } from '../pace.ts';
 import type { HubService } from '../service.ts';
 import { ServiceFailure } from '../service-failure.ts';
 import { type DesiredFile, readDesiredFile } from './desired-file.ts';

@@ -1,5 +1,5 @@
 import { readArguments, UsageError, type World } from '../../core/command-line/command.ts';
-import { OPTIONS } from './options.ts';
+import { OPTIONS } from './task.ts';
 
 export const summary = "Manage the security modules of a hub's devices, from a workstation.";
 export const usage = `vakt fleet create CHOICE [OPTION ...]

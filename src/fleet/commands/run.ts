@@ -10,10 +10,9 @@ import { ServiceFailure } from '../service-failure.ts';
 import { call } from './call.ts';
 import { configure } from './configure.ts';
 import { create } from './create.ts';
-import type { FleetValues } from './options.ts';
 import { Report } from './report.ts';
 import { ALL, status } from './status.ts';
-import { choiceOf, type Task } from './task.ts';
+import { choiceOf, type FleetValues, type Task } from './task.ts';
 
 type Run = (task: Task, argument: string | undefined) => Promise<number>;
 

@@ -1,11 +1,54 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { AgentError } from '../../core/base/errors.ts';
 import { printable, printableJson } from '../../core/base/text.ts';
 import { UsageError } from '../../core/command-line/command.ts';
 import { among, type Choice, chosenModules, countChosen, isModule, listsOf, source } from '../choice.ts';
-import { conditionNamed, QUERY_NAMES } from '../named-queries.ts';
 import type { HubService, Row } from '../service.ts';
 import { COLUMNS, STATUS_COLUMNS, stateOf } from './columns.ts';
-import { csvLine } from './csv.ts';
 import { devices, type Task } from './task.ts';
+
+/**
+ * A line of comma-separated values (RFC 4180). Cells come from devices: a cell that a spreadsheet would interpret as a
+ * formula is prefixed with an apostrophe.
+ */
+export const csvLine = (cells: readonly string[]): string => cells.map(cell).join(',');
+
+function cell(text: string): string {
+  const safe = /^[=+\-@\t\r]/.test(text) && !/^-?\d+(?:\.\d+)?$/.test(text) ? `'${text}` : text;
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
+
+/** Names of queries in config/queries.md for `vakt fleet status`: `--NAME` is in the line above the query there. */
+export const QUERY_NAMES = ['degraded', 'paused', 'silent', 'alerts', 'outdated'] as const;
+export type QueryName = (typeof QUERY_NAMES)[number];
+
+/** The page that has the queries, from compiled code in dist/src/fleet/commands. */
+const PAGE = fileURLToPath(new URL('../../../../config/queries.md', import.meta.url));
+
+/** The page's condition on the module, which the command replaces with its own. */
+const MODULE = /moduleId = 'azureiotsecurity'\s+AND\s+/;
+
+/** Every query of the page, with the text above it. */
+export function documentedQueries(
+  page = readFileSync(PAGE, 'utf8'),
+): { readonly about: string; readonly sql: string }[] {
+  return [...page.matchAll(/([^\n]*)\n\n```sql\n([\s\S]*?)\n```/g)].map(([, about = '', sql = '']) => ({ about, sql }));
+}
+
+/** The condition of a query by its name, without the one that names the module. @throws AgentError INTERNAL */
+export function conditionNamed(name: QueryName): string {
+  const sql = documentedQueries().find(({ about }) => about.includes(`\`--${name}\``))?.sql;
+  const condition = sql
+    ?.split(/\bWHERE\b/)[1]
+    ?.replace(MODULE, '')
+    .trim();
+  if (condition === undefined || /\bGROUP BY\b/.test(condition)) {
+    const remedy = 'Check out config/queries.md again: the command reads its queries from there.';
+    throw new AgentError('INTERNAL', `config/queries.md has no query for --${name}`, remedy);
+  }
+  return condition;
+}
 
 /** `status` shows all devices unless some are chosen. */
 export const ALL: Choice = { kind: 'all' };

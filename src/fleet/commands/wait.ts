@@ -5,8 +5,8 @@ import { isPlainObject } from '../../core/base/values.ts';
 import { type Choice, chosenModules } from '../choice.ts';
 import type { Row } from '../service.ts';
 import type { DesiredFile } from './desired-file.ts';
-import { isSo } from './merge.ts';
 import type { Task } from './task.ts';
+import { isSo } from './write.ts';
 
 /** Maximum number of devices named at the end; further ones are only counted. */
 const MAX_NAMED = 100;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from '../../../src/agent/commands/alerts.ts';
-import { alertHandlers } from '../../../src/agent/composition/alert-handlers.ts';
+import { alertHandlers } from '../../../src/agent/composition/reporting.ts';
 import { AlertHistory } from '../../../src/agent/detections/alerts/history.ts';
 import type { KeptAlert } from '../../../src/agent/detections/alerts/kept-alert.ts';
 import { serveControlSocket } from '../../../src/core/base/control-socket.ts';

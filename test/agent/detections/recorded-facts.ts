@@ -1,5 +1,4 @@
-import { actorAt } from '../../../src/agent/detections/actors/actor-recognition.ts';
-import { runFile } from '../../../src/agent/detections/actors/run-file.ts';
+import { actorAt, runFile } from '../../../src/agent/detections/actors/actor-recognition.ts';
 
 /** A recorded ancestor, as `vakt rules test` reads it. */
 export interface RecordedAncestor {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { isRootOwned } from '../../../src/agent/host/file-state.ts';
 import { LocalFiles } from '../../../src/agent/host/local-files.ts';
-import { isRootOwned } from '../../../src/agent/host/root-owned.ts';
 import { openCached } from '../../../src/agent/linux/native/cached-names.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { temporaryFolder } from '../../harness/folders.ts';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { TimeBudget } from '../../../src/agent/host/time-budget.ts';
+import { TimeBudget } from '../../../src/agent/host/hashing-time.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { milliseconds } from '../../../src/core/base/duration.ts';
 

@@ -4,7 +4,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import mqttPacket, { type Packet } from 'mqtt-packet';
 import { AzureHubClient, type AzureHubClientOptions } from '../../../src/agent/hub/azure-client.ts';
-import { addressAt } from '../../../src/agent/identity/module-settings.ts';
+import { addressAt } from '../../../src/agent/identity/kind.ts';
 import { SharedKeyIdentity } from '../../../src/agent/identity/shared-keys.ts';
 import { type Clock, systemClock, TimeLimitError } from '../../../src/core/base/clock.ts';
 import { days, minutes, seconds } from '../../../src/core/base/duration.ts';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { renewalWithin } from '../../../src/agent/hub/renewal.ts';
+import { renewalWithin } from '../../../src/agent/hub/credential.ts';
 import { minutes } from '../../../src/core/base/duration.ts';
 
 describe('renewalWithin', () => {

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import mqttPacket from 'mqtt-packet';
-import { addressAt } from '../../../src/agent/identity/module-settings.ts';
+import { addressAt } from '../../../src/agent/identity/kind.ts';
 import { SharedKeyIdentity } from '../../../src/agent/identity/shared-keys.ts';
 import { type Clock, systemClock } from '../../../src/core/base/clock.ts';
 import { milliseconds } from '../../../src/core/base/duration.ts';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import * as v from 'valibot';
 import type { Presentation } from '../../../src/agent/identity/identity.ts';
 import { createIdentity, type IdentitySettings } from '../../../src/agent/identity/kinds.ts';
-import { moduleKey as moduleKind } from '../../../src/agent/identity/module-key.ts';
+import { moduleKey as moduleKind } from '../../../src/agent/identity/module-kinds.ts';
 import { resourceOf, signSasToken } from '../../../src/agent/identity/sas-token.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { AgentError, type FailureId } from '../../../src/core/base/errors.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { mkdirSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { hostLookups } from '../../../src/agent/linux/lookups.ts';
+import { hostLookups } from '../../../src/agent/linux/sources.ts';
 import { type Clock, systemClock } from '../../../src/core/base/clock.ts';
 import { milliseconds, seconds } from '../../../src/core/base/duration.ts';
 import type { Lookups } from '../../../src/core/contract/lookups.ts';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { MAX_PARTS, rowLimits } from '../../../src/agent/pipeline/row-limits.ts';
+import { MAX_PARTS, rowLimits } from '../../../src/agent/pipeline/fit-rows.ts';
 import { someSettings } from './memory-queues.ts';
 
 const INPARTS = { inParts: true } as const;

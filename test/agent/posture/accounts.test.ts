@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { accountsPostureOf } from '../../../src/agent/posture/accounts.ts';
+import { accountsPostureOf } from '../../../src/agent/posture/facts.ts';
 import { accountRows, userRows } from './rows.ts';
 
 const ROOT = 'root:x:0:0:root:/root:/bin/bash';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type AgentFacts, assessmentsOf, NO_SHADOW, type SnapshotFacts } from '../../../src/agent/posture/evaluate.ts';
-import type { FirewallPosture } from '../../../src/agent/posture/firewall.ts';
+import type { FirewallPosture } from '../../../src/agent/posture/facts.ts';
 import {
   type Assessment,
   RECOMMENDATION_IDS,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { type FirewallPosture, firewallPostureOf } from '../../../src/agent/posture/firewall.ts';
+import { type FirewallPosture, firewallPostureOf } from '../../../src/agent/posture/facts.ts';
 import { iptablesRows, nftRows, type ruleRows } from './rows.ts';
 
 const posture = (rows: Awaited<ReturnType<typeof ruleRows>>, hasIpv6 = false) => firewallPostureOf(rows, { hasIpv6 });

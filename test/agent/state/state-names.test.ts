@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { STATE_FILES } from '../../../src/agent/state/state-names.ts';
+import { STATE_FILES } from '../../../src/agent/state/read-state.ts';
 
 /** Folders whose files name state files; the others name files of the system, or of other programs. */
 const FOLDERS = [

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { collectors as allCollectors } from '../../../src/agent/collectors/index.ts';
-import { agentFacts } from '../../../src/agent/status/agent-facts.ts';
 import type { LocalStatus } from '../../../src/agent/status/schema.ts';
+import { agentFacts } from '../../../src/agent/status/sections.ts';
 import type { HubStatus } from '../../../src/core/contract/hub.ts';
 
 const ON = { state: 'on', source: 'auditUnicast' } as const;

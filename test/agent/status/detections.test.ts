@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import sinon from 'sinon';
 import type { AlertsStatus } from '../../../src/agent/detections/alerts/alerts.ts';
-import { detectionsStatus, type ObservedDetections } from '../../../src/agent/status/detections.ts';
 import { localStatus } from '../../../src/agent/status/observe.ts';
 import { ReportedStatus } from '../../../src/agent/status/reported.ts';
+import { detectionsStatus, type ObservedDetections } from '../../../src/agent/status/sections.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { hours } from '../../../src/core/base/duration.ts';
 import { NO_LIMITS } from '../../../src/core/twin/limits.ts';

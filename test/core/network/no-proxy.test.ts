@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { addressOf, hostAndPort } from '../../../src/core/network/address.ts';
-import { isExempt } from '../../../src/core/network/no-proxy.ts';
+import { isExempt } from '../../../src/core/network/proxy.ts';
 
 describe('NO_PROXY', () => {
   for (const [noProxy, hosts] of Object.entries({

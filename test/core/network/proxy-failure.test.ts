@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { proxyFailure } from '../../../src/core/network/proxy-failure.ts';
+import { proxyFailure } from '../../../src/core/network/connect-failure.ts';
 import { ProxyError } from '../../../src/core/network/tunnel.ts';
 import { withCopies } from '../../harness/copies.ts';
 

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { printable } from '../../../src/core/base/text.ts';
 import { applyPatch } from '../../../src/core/twin/sections.ts';
 import type { ReceivedMessage } from '../../../src/emulator/message-log.ts';
-import { patchBetween } from '../../../src/emulator/page/desired.ts';
+import { patchBetween } from '../../../src/emulator/page/routes.ts';
 import { alertsOf, eventNamesOf, rowOf } from '../../../src/emulator/page/rows.ts';
 import { Tally } from '../../../src/emulator/page/tally.ts';
 import { fuzzRuns } from '../../fuzz.ts';

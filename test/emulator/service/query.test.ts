@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { QueryDocument } from '../../../src/emulator/query/documents.ts';
-import { parseQuery } from '../../../src/emulator/query/parse.ts';
+import { parseQuery, QueryError } from '../../../src/emulator/query/parse.ts';
 import { runQuery } from '../../../src/emulator/query/run.ts';
-import { QueryError } from '../../../src/emulator/query/tokens.ts';
 import { Registry } from '../../../src/emulator/registry.ts';
 
 const MODULE = 'azureiotsecurity';

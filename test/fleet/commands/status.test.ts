@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { VERSION } from '../../../src/core/base/version.ts';
-import { documentedQueries, QUERY_NAMES } from '../../../src/fleet/named-queries.ts';
+import { documentedQueries, QUERY_NAMES } from '../../../src/fleet/commands/status.ts';
 import { FleetBed, MODULE } from './bed.ts';
 
 const RUNNING = {

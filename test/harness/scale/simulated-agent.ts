@@ -1,4 +1,4 @@
-import { renewalWithin } from '../../../src/agent/hub/renewal.ts';
+import { renewalWithin } from '../../../src/agent/hub/credential.ts';
 import { Supervisor } from '../../../src/agent/hub/supervisor.ts';
 import { TwinSync } from '../../../src/agent/hub/twin-sync.ts';
 import { ProvisionedDevice } from '../../../src/agent/identity/provisioning/identity.ts';

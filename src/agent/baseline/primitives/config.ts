@@ -14,8 +14,7 @@ import {
 } from '../syntax/settings.ts';
 import type { System } from '../system.ts';
 import { cannotEvaluate, cannotRead, fail, IF_MISSING, missing, pass, passIf, type Verdict } from '../verdict.ts';
-import { evaluateMosquitto, MOSQUITTO_CONF } from './config-mosquitto.ts';
-import { evaluateSshd, SSHD_CONFIG } from './config-sshd.ts';
+import { evaluateMosquitto, evaluateSshd, MOSQUITTO_CONF, SSHD_CONFIG } from './config-formats.ts';
 
 const inFiles = {
   /**

@@ -1,7 +1,6 @@
 import * as v from 'valibot';
-import { kernelWords } from '../../host/kernel-command-line.ts';
+import { kernelWords, SECURE_BOOT_VARIABLE, secureBootIn } from '../../host/kernel.ts';
 import { OS_RELEASE_FILES, parseOsRelease } from '../../host/os-release.ts';
-import { SECURE_BOOT_VARIABLE, secureBootIn } from '../../host/secure-boot.ts';
 import { matchesGlob } from '../../pattern/glob.ts';
 import { count, listOf, text, texts } from '../fields.ts';
 import { primitive } from '../primitive.ts';

@@ -7,7 +7,7 @@ import { AgentError, errnoOf } from '../../../core/base/errors.ts';
 import { shellWord } from '../../../core/base/text.ts';
 import { UsageError } from '../../../core/command-line/command.ts';
 import { deviceNumber } from '../../host/device-number.ts';
-import { statsOf } from '../given-path.ts';
+import { statsOf } from '../input-files.ts';
 
 /** The file, or the disk, that a tree was mounted or unpacked from. */
 export interface Image {

@@ -10,7 +10,7 @@ import { type KernelRule, LOCKED_REMEDY } from '../../linux/audit/rules.ts';
 import type { AuditStatus } from '../../linux/audit/status.ts';
 import { enablesAudit } from '../../linux/audit/unaudited-processes.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../linux/native/netlink/socket.ts';
-import { runsOwnProgram } from '../../linux/self/own-program.ts';
+import { runsOwnProgram } from '../../linux/self/service-unit.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
 import { type Check, step } from './situation.ts';
 

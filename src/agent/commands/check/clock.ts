@@ -6,8 +6,7 @@ import { addressOf, hostAndPort } from '../../../core/network/address.ts';
 import { exchange } from '../../../core/network/http.ts';
 import { limited } from '../../../core/network/limited.ts';
 import type { Network, Target } from '../../../core/network/network.ts';
-import { hostOf } from '../../hub/network-path.ts';
-import { PORTS } from '../../hub/transport.ts';
+import { hostOf, PORTS } from '../../hub/transport.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
 import type { Check, Situation } from './situation.ts';
 

@@ -8,8 +8,8 @@ import { hasIpv6 } from '../../linux/machine/interfaces.ts';
 import { assessmentsOf } from '../../posture/evaluate.ts';
 import { RECOMMENDATION_IDS, type RecommendationId, type Severity } from '../../posture/recommendation.ts';
 import { SnapshotPosture } from '../../posture/snapshot-posture.ts';
-import { postureSections } from '../../status/posture.ts';
 import type { Posture } from '../../status/schema.ts';
+import { postureSections } from '../../status/sections.ts';
 import { snapshotSources } from '../snapshot-sources.ts';
 
 /** What `vakt posture` shows. */

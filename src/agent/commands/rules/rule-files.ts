@@ -7,7 +7,7 @@ import { readOwnRules } from '../../detections/own-rules.ts';
 import { problemOfName, ruleFilesOf } from '../../detections/rule-folder.ts';
 import type { Document, Fault, ParsedRule } from '../../detections/sigma/rule.ts';
 import { readRuleSet } from '../../detections/sigma/rule-set.ts';
-import { statsOf } from '../given-path.ts';
+import { statsOf } from '../input-files.ts';
 
 export interface ReadRules {
   readonly rules: readonly ParsedRule[];

@@ -1,6 +1,14 @@
 import { formatDuration, milliseconds } from '../../../core/base/duration.ts';
+import type { OffReason } from '../../detections/detector.ts';
 import { fragmentsIn } from '../../detections/sigma/fragments.ts';
 import type { Correlation, Expression, ParsedRule, Place, Test } from '../../detections/sigma/rule.ts';
+
+/** Why loaded rules are off, in words. */
+export const OFF_REASONS: Readonly<Record<OffReason, string>> = {
+  requires: 'their list is not set',
+  noEvent: 'no collector reports such events',
+  time: 'they took too much time',
+};
 
 /** Characters of one expression or text that are shown. */
 const LONGEST = 300;

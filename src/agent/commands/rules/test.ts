@@ -6,7 +6,7 @@ import { alertTypeOf } from '../../detections/alerts/policy.ts';
 import type { Lists } from '../../detections/detector.ts';
 import type { ParsedRule } from '../../detections/sigma/rule.ts';
 import { type Hit, levelOf } from '../../detections/subject.ts';
-import { linesOf } from '../lines.ts';
+import { linesOf } from '../input-files.ts';
 import { bodyIn } from '../verify-chain/record.ts';
 import { eventsOf } from './events.ts';
 import { Replay } from './replay.ts';

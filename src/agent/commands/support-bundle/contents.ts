@@ -13,8 +13,7 @@ import { describe, type Examined, examine } from '../check.ts';
 import { askHardware } from '../hardware/ask.ts';
 import type { Item } from './item.ts';
 import { kernelFacts } from './kernel.ts';
-import { logLines } from './log-lines.ts';
-import { books, stateLayout } from './state.ts';
+import { books, logLines, stateLayout } from './state.ts';
 
 /** For all checks together; each step has a limit of its own. */
 const LONGEST_CHECK = minutes(2);

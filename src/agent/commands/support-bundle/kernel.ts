@@ -1,7 +1,7 @@
 import { release, version } from 'node:os';
 import { readBounded } from '../../../core/base/bounded-file.ts';
 import { errnoOf } from '../../../core/base/errors.ts';
-import { kernelWords } from '../../host/kernel-command-line.ts';
+import { kernelWords } from '../../host/kernel.ts';
 
 /* Kernel facts about the system and the agent's process. */
 

@@ -1,6 +1,8 @@
 import { type Duration, seconds } from '../../../core/base/duration.ts';
 import type { Hit } from '../subject.ts';
-import { plainLine } from './plain-line.ts';
+
+/** A command line without quotes and separators, so that a line is found within another line that quotes it. */
+export const plainLine = (line: string): string => line.replace(/["'\\\s]/g, '');
 
 /** Maximum age of a start whose children are merged with it. */
 const WINDOW = seconds(10);

@@ -1,6 +1,6 @@
 import { added, modified, removed } from './change.ts';
 import type { ChangeKind } from './kind.ts';
-import { allFields, pick } from './row-fields.ts';
+import { allFields, pick } from './rows.ts';
 
 /** Without the found value, which can differ each time. */
 const NAMES = ['RuleId', 'CceId', 'Description', 'Result', 'Severity', 'Category'];

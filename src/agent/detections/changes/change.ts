@@ -1,5 +1,6 @@
 import type { Payload } from '../../../core/contract/event.ts';
 import type { Fields, LogSource, Subject } from '../subject.ts';
+import { allFields } from './rows.ts';
 
 /** Time and event of a change. */
 export interface Observation {
@@ -45,3 +46,14 @@ const changedNames = (before: Fields, after: Fields): string[] =>
 /** The payload for an alert about a change: its fields except `After.*`, which are duplicates. */
 const payloadOf = (fields: Fields): Payload =>
   Object.fromEntries(Object.entries(fields).filter(([name]) => !name.startsWith('After.')));
+
+/** Events about the agent itself that rules can match; `CollectorStatus` and `AuditFlooded` are not sent. */
+const AGENT_EVENTS = ['ConfigurationError', 'CollectorStatus', 'AuditFlooded'];
+
+/** The subject for rules of the source `agent`: the event's fields, and its name as `Event`. */
+export function agentChanges(payload: readonly Payload[], observation: Observation): Subject[] {
+  return AGENT_EVENTS.includes(observation.event) ? payload.map((row) => agentChange(allFields(row), observation)) : [];
+}
+
+export const agentChange = (fields: Fields, observation: Observation): Subject =>
+  change('agent', { Event: observation.event, ...fields }, observation);

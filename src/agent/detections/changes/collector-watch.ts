@@ -1,7 +1,7 @@
 import type { Clock } from '../../../core/base/clock.ts';
 import { type Duration, hours, milliseconds, minutes } from '../../../core/base/duration.ts';
 import type { Fields, Subject } from '../subject.ts';
-import { agentChange } from './agent-events.ts';
+import { agentChange } from './change.ts';
 
 /** Current state of a collector. */
 export interface WatchedCollector {

@@ -2,7 +2,7 @@ import type { Fields } from '../subject.ts';
 import { added, modified, removed } from './change.ts';
 import { type Base, includes, type Rows } from './kept-rows.ts';
 import type { ChangeKind } from './kind.ts';
-import { detailsOf, omit, ownFields } from './row-fields.ts';
+import { detailsOf, omit, ownFields } from './rows.ts';
 
 /** ExtraDetails that are not conditions on packets. */
 const NO_MATCHES = ['Origin', 'Family', 'Table', 'Target', 'Policy', 'Comment', 'Sets', 'Counter'];

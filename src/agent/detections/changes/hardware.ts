@@ -1,7 +1,7 @@
 import type { Fields } from '../subject.ts';
 import { added, modified, removed } from './change.ts';
 import type { ChangeKind } from './kind.ts';
-import { detailsOf, ownFields } from './row-fields.ts';
+import { detailsOf, ownFields } from './rows.ts';
 
 /** Categories that are buses; the others are functions, which list a device of a bus a second time. */
 const BUSES = new Set(['PCI', 'USB', 'Thunderbolt', 'MMC', 'I2C', 'SPI']);

@@ -3,7 +3,7 @@ import { portClass } from '../../../core/contract/owner.ts';
 import type { Fields } from '../subject.ts';
 import { added, modified, removed } from './change.ts';
 import type { ChangeKind } from './kind.ts';
-import { allFields, omit } from './row-fields.ts';
+import { allFields, omit } from './rows.ts';
 
 /** Ports of one row at one address. */
 interface Ports {

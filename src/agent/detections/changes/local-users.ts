@@ -1,7 +1,7 @@
 import type { Fields } from '../subject.ts';
 import { added, modified, removed } from './change.ts';
 import type { ChangeKind } from './kind.ts';
-import { allFields, pick } from './row-fields.ts';
+import { allFields, pick } from './rows.ts';
 
 const NAMES = ['UserName', 'UserId', 'GroupNames', 'GroupIds', 'Shell', 'Password'];
 

@@ -1,7 +1,7 @@
 import type { Ancestry, StartMoment } from '../../../core/contract/ancestry.ts';
 import type { Snapshot } from '../../../core/contract/consumers.ts';
 import type { Fields, Subject } from '../subject.ts';
-import { allFields } from './row-fields.ts';
+import { allFields } from './rows.ts';
 
 /** Maximum number of rows of one user at one address that are searched. Further ports are reported without their process. */
 const MAX_ROWS = 256;

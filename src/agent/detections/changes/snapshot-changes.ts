@@ -1,27 +1,28 @@
 import type { Payload } from '../../../core/contract/event.ts';
 import type { Fields, LogSource, Subject } from '../subject.ts';
-import { agentChange } from './agent-events.ts';
 import { baselineChanges } from './baseline.ts';
-import { change, type Observation } from './change.ts';
+import { agentChange, change, type Observation } from './change.ts';
 import { firewallChanges } from './firewall.ts';
 import { hardwareChanges } from './hardware.ts';
 import {
+  atOnce,
   type Base,
   byKey,
   type Classes,
   compare,
   fromJson,
   includes,
+  isSlice,
   keep,
   keepBoth,
   NO_CLASSES,
   type Rows,
+  type Sliced,
   toJson,
 } from './kept-rows.ts';
 import type { ChangeKind } from './kind.ts';
 import { listeningPortChanges } from './listening-ports.ts';
 import { localUserChanges } from './local-users.ts';
-import { atOnce, isSlice, type Sliced } from './slices.ts';
 
 const KINDS: readonly ChangeKind[] = [
   listeningPortChanges,

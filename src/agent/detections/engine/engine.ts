@@ -5,12 +5,11 @@ import { MATCHED_RANGE } from '../sigma/modifiers.ts';
 import type { DetectionRule } from '../sigma/rule.ts';
 import type { LogSource, Subject, View } from '../subject.ts';
 import type { List } from './compile.ts';
-import { type Condition, compileCondition } from './compile-condition.ts';
 import { copyOfEvaluation, type Evaluation, type Match, sizeOfEvaluation } from './evaluation.ts';
 import type { Literals } from './literals.ts';
 import { MatchCache } from './match-cache.ts';
 import { Row } from './row.ts';
-import { Selected, select } from './select.ts';
+import { type Condition, compileCondition, Selected, select } from './select.ts';
 import type { Selection } from './selection.ts';
 
 /**

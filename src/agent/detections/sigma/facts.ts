@@ -1,10 +1,18 @@
 import { defined, isPlainObject } from '../../../core/base/values.ts';
 import { ALERT_LEVELS } from '../../../core/contract/event.ts';
+import { RULE_LISTS } from '../../../core/contract/settings.ts';
 import { ACTOR_KINDS, type ActorKind } from '../actors/trusted-actors.ts';
 import type { Rule } from '../subject.ts';
 import { textsOf } from './correlation.ts';
-import { checkList } from './lists.ts';
 import { type Document, Refused } from './rule.ts';
+
+/** The available lists: from the module twin, and the addresses from a local file. */
+export const LISTS: readonly string[] = [...RULE_LISTS.keys(), 'badAddresses'];
+
+/** @throws {Refused} for an unknown name, because such a list would always be empty */
+export function checkList(name: string, path: readonly string[] = []): void {
+  if (!LISTS.includes(name)) throw new Refused(`there is no list "${name}"; known: ${LISTS.join(', ')}`, path);
+}
 
 type Facts = Omit<Rule, 'sources' | 'alerts'>;
 

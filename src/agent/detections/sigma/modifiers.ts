@@ -1,7 +1,7 @@
 import { parseNetwork } from '../../../core/contract/ip-network.ts';
 import { compilePattern } from '../../pattern/pattern.ts';
+import { checkList } from './facts.ts';
 import { withFragments } from './fragments.ts';
-import { checkList } from './lists.ts';
 import {
   type Expression,
   type Place,

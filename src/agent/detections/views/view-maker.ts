@@ -1,13 +1,10 @@
-/* Follows a process start to the commands that it runs: wrappers, scripts, code, decoded text. Each command that would be a
- * separate process start becomes a view. */
 import { isPrintable, onOneLine } from './characters.ts';
-import { containerCommand } from './containers.ts';
 import type { Output } from './decoding.ts';
 import { findEmbedded } from './embedded.ts';
 import type { Environment } from './environment.ts';
 import { cut, INNER, MAX_DEPTH, MAX_NEAR_VIEWS, MAX_VIEWS, MAX_WRAPPERS, type Work } from './limits.ts';
 import { withLongOptions } from './long-options.ts';
-import { programOfWords } from './multi-call.ts';
+import { containerCommand, programOfWords } from './multi-call.ts';
 import { findCommands } from './one-liners.ts';
 import { withTargets, withWholePaths } from './operands.ts';
 import { listOf } from './options.ts';
@@ -25,6 +22,9 @@ import {
   isDownloader,
   writes,
 } from './writers.ts';
+
+/* Follows a process start to the commands that it runs: wrappers, scripts, code, decoded text. Each command that would be a
+ * separate process start becomes a view. */
 
 /** Maximum views for the commands of one script; the rest is for commands nested in them. */
 const MAX_VIEWS_OF_A_SCRIPT = 16;

@@ -13,10 +13,12 @@ import {
   type PresentOptions,
   TOKEN_LIFE,
 } from '../identity.ts';
-import { addressAt, hubNameOf } from '../module-settings.ts';
+import { addressAt, hubNameOf } from '../kind.ts';
 import { resourceOf, unsignedToken } from '../sas-token.ts';
-import { HMAC_SHA256 } from './hmac-sha256.ts';
 import { askLocal, LocalRefusal, LocalServiceError, notUnderstood } from './local-service.ts';
+
+/** An HMAC-SHA256 in base64, as the answer of a service: 32 bytes. */
+export const HMAC_SHA256 = v.pipe(v.string(), v.regex(/^[A-Za-z0-9+/]{43}=$/));
 
 /** A daemon of the service, its socket's name, and the group that may open it. */
 export interface Daemon {

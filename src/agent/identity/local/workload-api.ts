@@ -6,7 +6,7 @@ import { printable } from '../../../core/base/text.ts';
 import { HubFailure } from '../../../core/contract/hub.ts';
 import { type Presentation, type PresentOptions, type Proof, TOKEN_LIFE } from '../identity.ts';
 import { resourceOf, unsignedToken } from '../sas-token.ts';
-import { HMAC_SHA256 } from './hmac-sha256.ts';
+import { HMAC_SHA256 } from './daemons.ts';
 import {
   askLocal,
   LocalRefusal,

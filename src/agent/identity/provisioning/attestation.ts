@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 import { readSecretFile } from '../../../core/base/secret-file.ts';
 import { type CertificateFiles, readClientCertificate, secretLinesOf } from '../certificate-file.ts';
-import { checkedKey, type KeyOwner } from '../shared-access-key.ts';
+import { checkedKey, type KeyOwner } from '../sas-token.ts';
 
 /** Where the device's proof is: one of the three ways that the settings allow. */
 export type AttestationFiles =

@@ -1,7 +1,6 @@
 import type { Clock } from '../../../core/base/clock.ts';
-import { stateOf } from '../../host/file-state.ts';
+import { isRootOwned, stateOf } from '../../host/file-state.ts';
 import type { LocalFiles } from '../../host/local-files.ts';
-import { isRootOwned } from '../../host/root-owned.ts';
 import { cachedHostFiles } from '../native/cached-names.ts';
 import type { Doer } from './notices.ts';
 

@@ -7,10 +7,9 @@ import { readU16, readU32 } from '../native/byte-order.ts';
 import { errnoIn, HEADER_BYTES, NLMSG_ERROR } from '../native/netlink/message.ts';
 import { NETLINK_AUDIT, type NetlinkSocket, type openNetlink } from '../native/netlink/socket.ts';
 import type { AuditDrain } from './audit-drain.ts';
-import { switchedOff, unheard } from './audit-errors.ts';
+import { switchedOff, systemError, unheard } from './audit-errors.ts';
 import type { AuditSetup } from './audit-setup.ts';
 import { type AuditControl, register } from './control.ts';
-import { systemError } from './errno.ts';
 import { isOtherDaemon, type SlotWatch } from './slot-watch.ts';
 import type { AuditStatus } from './status.ts';
 

@@ -3,12 +3,13 @@ import { type Duration, LONG_AGO, milliseconds, seconds } from '../../../core/ba
 import { AgentError } from '../../../core/base/errors.ts';
 import { Lane } from '../../../core/base/lane.ts';
 import type { Logger } from '../../../core/base/log.ts';
+import { exists } from '../../../core/base/paths.ts';
 import { nextTurn } from '../../../core/base/waiting.ts';
 import type { SourceStatus } from '../../../core/contract/sources.ts';
 import type { AuditFlood } from '../../../core/contract/streams.ts';
 import { SHORTEST_PAUSE } from '../native/netlink/drain-pause.ts';
 import { NETLINK_AUDIT, openNetlink } from '../native/netlink/socket.ts';
-import { runsOwnProgram } from '../self/own-program.ts';
+import { runsOwnProgram } from '../self/service-unit.ts';
 import { AuditDrain } from './audit-drain.ts';
 import { switchedOff, unavailable } from './audit-errors.ts';
 import { AuditPrograms } from './audit-programs.ts';
@@ -16,7 +17,6 @@ import { AuditRole } from './audit-role.ts';
 import { AuditSetup } from './audit-setup.ts';
 import { AuditControl } from './control.ts';
 import type { AuditEvent, AuditSink } from './event.ts';
-import { isInFirstNetwork } from './first-network.ts';
 import { FloodWatch, type StartCounter } from './flood-watch.ts';
 import type { ResumePoint } from './log-tail.ts';
 import { NoticeBoard } from './notice-board.ts';
@@ -24,6 +24,16 @@ import { RecordStream } from './record-stream.ts';
 import type { AuditRule, KernelRule } from './rules.ts';
 import { SlotWatch } from './slot-watch.ts';
 import { type AuditStatus, RUNNING } from './status.ts';
+
+/**
+ * Whether this process is in the kernel's first network namespace. The kernel shows each process the settings of its own
+ * namespace, and those that all namespaces share in the first one only. Unlike a comparison with /proc/1/ns/net, this takes no
+ * capability.
+ *
+ * @param folder settings of which every namespace has some; where they can't be seen, the answer is yes
+ */
+export const isInFirstNetwork = (folder = '/proc/sys/net/core'): boolean =>
+  exists(`${folder}/netdev_max_backlog`) || !exists(`${folder}/somaxconn`);
 
 /**
  * About the capacity of the receive buffer: when one drain reads this many records, it may have been full and records may be

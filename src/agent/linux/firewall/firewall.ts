@@ -4,9 +4,7 @@ import type { FirewallRule, ListingStatus } from '../../../core/contract/sources
 import { findTool, runTool, streamTool } from '../../host/run-tool.ts';
 import { type NetlinkSocket, openNetlink } from '../native/netlink/socket.ts';
 import { isWithoutFamily, NETLINK_NETFILTER, nftGeneration } from './nft-tables.ts';
-import { legacyTables, readLegacy } from './read-legacy.ts';
-import { readNftables } from './read-nftables.ts';
-import { FAMILY_NAMES, type Tools } from './reading.ts';
+import { FAMILY_NAMES, legacyTables, readLegacy, readNftables, type Tools } from './read-rules.ts';
 import { rulesOf } from './ruleset.ts';
 
 /**

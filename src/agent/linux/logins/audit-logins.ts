@@ -3,7 +3,7 @@ import type { LoginReporter, LoginSeen } from '../../../core/contract/streams.ts
 import type { AuditEvent, UserRecord } from '../audit/event.ts';
 import { savedLength } from './held-logins.ts';
 import type { LoginPorts } from './login-connections.ts';
-import { isLogin, programName } from './login-programs.ts';
+import { isLogin, programName } from './login-reporters.ts';
 import { parseRemoteAddress, type Remote } from './remote.ts';
 
 /** How long a login or a refusal waits for another record of the same attempt: programs write them within milliseconds. */

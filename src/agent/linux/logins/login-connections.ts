@@ -1,7 +1,7 @@
 import { opendirSync } from 'node:fs';
 import type { Clock } from '../../../core/base/clock.ts';
 import { milliseconds, seconds } from '../../../core/base/duration.ts';
-import { TimeBudget } from '../../host/time-budget.ts';
+import { TimeBudget } from '../../host/hashing-time.ts';
 import { inodeAt, socketsAround } from '../sockets/connections/proc-sockets.ts';
 
 /** After this time, the process that logged a user in may have been replaced by another one with the same id. */

@@ -8,7 +8,7 @@ import {
   type LoginFile,
   placeOf,
 } from './login-feed.ts';
-import { isLoginService } from './login-programs.ts';
+import { isLoginService } from './login-reporters.ts';
 import { parseHeader, SqliteReader, type SqliteRow, type SqliteTable } from './sqlite.ts';
 
 /** Rows read at a time, and re-read when the file is opened. */

@@ -2,8 +2,8 @@ import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { readBytes, readOptional } from '../../../core/base/bounded-file.ts';
 import type { SystemFacts } from '../../../core/contract/sources.ts';
+import { SECURE_BOOT_VARIABLE, secureBootIn } from '../../host/kernel.ts';
 import { readable } from '../../host/readable.ts';
-import { SECURE_BOOT_VARIABLE, secureBootIn } from '../../host/secure-boot.ts';
 
 const MAX_BYTES = 4 * 1024;
 

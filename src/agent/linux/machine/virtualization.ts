@@ -1,6 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { readOptional } from '../../../core/base/bounded-file.ts';
-import { containerKind } from '../../host/container.ts';
+import { containerKind } from '../../host/cgroups.ts';
 import { initEnvironment } from '../processes/memory/init-environment.ts';
 
 /* Detects the virtualization that the system runs on, and the container that the agent runs in. The checks, their order and

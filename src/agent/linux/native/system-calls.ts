@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import { type Duration, milliseconds } from '../../../core/base/duration.ts';
 import { AgentError, messageOf } from '../../../core/base/errors.ts';
 import { readU32, writeU32 } from './byte-order.ts';
 import { lengthOf } from './socket-filter.ts';
@@ -124,4 +125,53 @@ export function optionalSystemCalls(): SystemCalls | undefined {
     isMissing = true; // looking for koffi again and again would cost more than the call itself
     return undefined;
   }
+}
+
+/**
+ * Ends this process without waiting for its threads, as Node's exit does: the kernel may never answer one of them.
+ *
+ * Without native code it ends by SIGTERM, which service managers take for a clean end, and which the kernel keeps from the
+ * first process of a container.
+ */
+export function exitAtOnce(status: number): void {
+  optionalSystemCalls()?.exit(status);
+  process.removeAllListeners('SIGTERM');
+  process.kill(process.pid, 'SIGTERM');
+}
+
+/** Terminates a string in C. */
+const END = Buffer.alloc(1);
+
+/**
+ * How to find out whether a file has capabilities(7). A symbolic link at the end of the path is not followed. A file that
+ * is gone, or whose file system has no such attributes, has none.
+ *
+ * @returns `undefined` when koffi has no binary for this platform
+ */
+export function fileCapabilities(): ((path: Buffer) => boolean) | undefined {
+  try {
+    const { lgetxattr } = systemCalls();
+    return (path) => lgetxattr(Buffer.concat([path, END]), 'security.capability', null, 0) >= 0;
+  } catch (error) {
+    if (error instanceof AgentError && error.id === 'SOCKET_UNAVAILABLE') return undefined;
+    throw error;
+  }
+}
+
+/** From linux/time.h. */
+const CLOCK_BOOTTIME = 7;
+/** Size of the longest `struct timespec`: two numbers of 64 bits. */
+const TIMESPEC_BYTES = 16;
+
+/**
+ * The time since boot, with the time in which the machine was suspended; `undefined` when koffi has no binary for this
+ * platform. os.uptime() is of no use: it reads /proc/uptime, which is a file of lxcfs in containers of LXC and Incus. That
+ * can block or fail, and then os.uptime() returns the time since the boot of the host instead of the container's.
+ */
+export function sinceBoot(): Duration | undefined {
+  const time = Buffer.alloc(TIMESPEC_BYTES);
+  if (optionalSystemCalls()?.clockGettime(CLOCK_BOOTTIME, time) !== 0) return undefined;
+  // The nanoseconds are in the second word on 32-bit platforms whose time has 32 bits, elsewhere in the third; the other is 0.
+  const nanoseconds = readU32(time, 4) + readU32(time, 8);
+  return milliseconds(readU32(time, 0) * 1_000 + nanoseconds / 1e6);
 }

@@ -10,9 +10,8 @@ import { DrainPause, SHORTEST_PAUSE } from '../native/netlink/drain-pause.ts';
 import type { Writable } from '../native/writable.ts';
 import type { HeldCount } from '../source-state/held-count.ts';
 import { type FilterFor, ProcessConnector } from './connector/connector.ts';
-import { type AfterLeaderExit, afterLeaderExit } from './connector/leader-exit.ts';
+import { type AfterLeaderExit, afterLeaderExit, readWaitStatus } from './connector/exit-status.ts';
 import { EXIT, exitsOnly, MAX_WATCHED, type ProcessEvent } from './connector/messages.ts';
-import { readWaitStatus } from './connector/wait-status.ts';
 import { type Gone, LOSS_DELAY, LOSS_KNOWN_AFTER, type ProcessTable } from './process-table.ts';
 
 /** The pauses shorten long before the receive buffer is full. */

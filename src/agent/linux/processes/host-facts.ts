@@ -1,10 +1,9 @@
 import { readlinkSync } from 'node:fs';
 import type { Clock } from '../../../core/base/clock.ts';
 import type { FileFacts } from '../../../core/contract/ancestry.ts';
-import { stateOf } from '../../host/file-state.ts';
+import { isRootOwned, stateOf } from '../../host/file-state.ts';
 import { hostProc } from '../../host/in-root.ts';
 import type { LocalFile, LocalFiles } from '../../host/local-files.ts';
-import { isRootOwned } from '../../host/root-owned.ts';
 import { cachedHostFiles } from '../native/cached-names.ts';
 
 /** Facts about the files of this host and the processes that run them. Looks only cached names up, and never waits. */

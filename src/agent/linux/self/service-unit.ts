@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readlinkSync, realpathSync } from 'node:fs';
 import { type Duration, seconds } from '../../../core/base/duration.ts';
 import { findTool, runTool } from '../../host/run-tool.ts';
 
@@ -55,4 +55,13 @@ function parse(text: string): ServiceUnit {
     if (at > 0 && Object.hasOwn(unit, name)) unit[name] = line.slice(at + 1, at + 1 + LONGEST_TEXT);
   }
   return unit as ServiceUnit;
+}
+
+/** Whether a process runs the same program as this one: another agent, or a command such as "vakt collect". */
+export function runsOwnProgram(pid: number): boolean {
+  try {
+    return pid !== 0 && readlinkSync(`/proc/${pid}/exe`) === realpathSync(process.execPath);
+  } catch {
+    return false;
+  }
 }

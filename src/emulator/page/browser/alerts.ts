@@ -1,6 +1,6 @@
 import { ALERT_SEVERITIES, type AlertRow } from '../protocol.ts';
 import { byId, element, numberOf, setBadge, timeOf } from './dom.ts';
-import { rawMessage } from './raw-message.ts';
+import { rawMessage } from './events.ts';
 
 /** Maximum number of alerts; the least recent are dropped first. */
 const MAX_ALERTS = 100;

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fswalk } from '../../../../src/agent/baseline/primitives/fswalk.ts';
-import { fileCapabilities } from '../../../../src/agent/linux/native/file-capabilities.ts';
+import { fileCapabilities } from '../../../../src/agent/linux/native/system-calls.ts';
 import { skip } from '../../../harness/require.ts';
 import { RUNNING, Tree, withTree } from '../tree.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
+import { latestAlerts } from '../../../../src/agent/detections/alerts/history.ts';
 import type { KeptAlert } from '../../../../src/agent/detections/alerts/kept-alert.ts';
-import { latestAlerts } from '../../../../src/agent/detections/alerts/latest.ts';
 
 let number = 0;
 const alert = (

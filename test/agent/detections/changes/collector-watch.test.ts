@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import sinon from 'sinon';
-import { agentChanges } from '../../../../src/agent/detections/changes/agent-events.ts';
+import { agentChanges } from '../../../../src/agent/detections/changes/change.ts';
 import { CollectorWatch, type WatchedCollector } from '../../../../src/agent/detections/changes/collector-watch.ts';
 import { systemClock } from '../../../../src/core/base/clock.ts';
 import { hours, minutes } from '../../../../src/core/base/duration.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { SnapshotParts } from '../../../../src/agent/detections/changes/parts.ts';
+import { SnapshotParts } from '../../../../src/agent/detections/changes/rows.ts';
 import { SnapshotChanges } from '../../../../src/agent/detections/changes/snapshot-changes.ts';
 import type { Fields, Subject } from '../../../../src/agent/detections/subject.ts';
 import type { Payload } from '../../../../src/core/contract/event.ts';

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { isInFirstNetwork } from '../../../../src/agent/linux/audit/first-network.ts';
+import { isInFirstNetwork } from '../../../../src/agent/linux/audit/audit-source.ts';
 import { skip } from '../../../harness/require.ts';
 
 describe('isInFirstNetwork', () => {

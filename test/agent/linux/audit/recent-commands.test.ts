@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { RecentCommands } from '../../../../src/agent/linux/audit/recent-commands.ts';
+import { RecentCommands } from '../../../../src/agent/linux/audit/reassembler.ts';
 
 describe('RecentCommands', () => {
   const command = { argv: ['ls', '-l'], bytesCut: 0, line: 'ls -l' };

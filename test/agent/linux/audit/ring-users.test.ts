@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import sinon from 'sinon';
 import type { AuditEvent } from '../../../../src/agent/linux/audit/event.ts';
-import { RingUsers, withRings } from '../../../../src/agent/linux/audit/ring-users.ts';
+import { RingUsers, withRings } from '../../../../src/agent/linux/audit/io-uring.ts';
 import { systemClock } from '../../../../src/core/base/clock.ts';
 import type { LogLine } from '../../../../src/core/base/log.ts';
 import { quietLog } from '../../pipeline/memory-queues.ts';

@@ -1,5 +1,5 @@
 import { open } from 'node:fs';
-import { exitAtOnce } from '../../../../src/agent/linux/native/exit-at-once.ts';
+import { exitAtOnce } from '../../../../src/agent/linux/native/system-calls.ts';
 import { systemClock } from '../../../../src/core/base/clock.ts';
 import { milliseconds } from '../../../../src/core/base/duration.ts';
 

@@ -2,8 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import os from 'node:os';
 import sinon from 'sinon';
-import { sinceBoot } from '../../../../src/agent/linux/native/since-boot.ts';
-import { systemCalls } from '../../../../src/agent/linux/native/system-calls.ts';
+import { sinceBoot, systemCalls } from '../../../../src/agent/linux/native/system-calls.ts';
 
 describe('sinceBoot', () => {
   afterEach(() => sinon.restore());

@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { AgentError, errnoOf, messageOf } from '../../../../core/base/errors.ts';
-import { systemError } from '../../audit/errno.ts';
+import { systemError } from '../../audit/audit-errors.ts';
 import { droppedDatagrams } from '../../native/netlink/known-sockets.ts';
 import { NETLINK_CONNECTOR, type NetlinkSocket, openNetlink } from '../../native/netlink/socket.ts';
 import {

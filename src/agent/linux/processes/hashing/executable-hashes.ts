@@ -12,8 +12,7 @@ import { cachedHostFiles } from '../../native/cached-names.ts';
 import type { ProcessLocation } from '../containers.ts';
 import { LATER, LONGEST_MEMORY, SMALLEST_STEP } from '../living-processes.ts';
 import { BackgroundReader } from './background-reader.ts';
-import { type Digest, digestOf, OMITTED } from './digest.ts';
-import { type Known, KnownDigests } from './known-digests.ts';
+import { type Digest, digestOf, type Known, KnownDigests, OMITTED } from './known-digests.ts';
 import { type Outcome, openProgram, type Task, type Whereabouts } from './program-file.ts';
 
 /** Size limit; longer files are not hashed. */

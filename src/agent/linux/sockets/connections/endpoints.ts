@@ -4,11 +4,19 @@ import type { ConnectionSeen, SocketAddress } from '../../../../core/contract/st
 import { findConnected, type Peers, type Ports } from '../sock-diag.ts';
 import { ClosedSockets, leastKeptFor, textOf } from './closed-sockets.ts';
 import { type Found, type Listener, Listeners } from './listeners.ts';
-import { once } from './once.ts';
 import { inodeAt, isAlive, type ProcSocket } from './proc-sockets.ts';
 import type { Protocol } from './socket-calls.ts';
 import type { SocketLists } from './socket-lists.ts';
 import type { KnownSocket, SocketTable } from './socket-table.ts';
+
+/** Calls `answer` once for each question and caches the result. */
+export function once<K, V>(answer: (question: K) => V): (question: K) => V {
+  const answers = new Map<K, V>();
+  return (question) => {
+    if (!answers.has(question)) answers.set(question, answer(question));
+    return answers.get(question) as V;
+  };
+}
 
 /** A connection as its system call reports it. */
 export interface Made {

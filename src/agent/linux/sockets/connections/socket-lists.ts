@@ -1,6 +1,6 @@
 import type { Clock } from '../../../../core/base/clock.ts';
 import { type Duration, LONG_AGO, milliseconds, minutes } from '../../../../core/base/duration.ts';
-import { TimeBudget } from '../../../host/time-budget.ts';
+import { TimeBudget } from '../../../host/hashing-time.ts';
 import type { NetlinkSocket } from '../../native/netlink/socket.ts';
 import { networkOf, type ProcSocket, protocolAt, socketsAround, type Wanted } from './proc-sockets.ts';
 import type { Protocol } from './socket-calls.ts';

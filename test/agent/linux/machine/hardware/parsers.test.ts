@@ -5,11 +5,9 @@ import { connectedHardware } from '../../../../../src/agent/collectors/connected
 import { readable } from '../../../../../src/agent/host/readable.ts';
 import { parseUevent, SysDevice } from '../../../../../src/agent/host/sysfs.ts';
 import { pciClass, usbKind } from '../../../../../src/agent/linux/machine/hardware/classes.ts';
-import { parseEdid } from '../../../../../src/agent/linux/machine/hardware/display.ts';
-import { idName } from '../../../../../src/agent/linux/machine/hardware/id-names.ts';
 import { Bits, type Capabilities, inputKind } from '../../../../../src/agent/linux/machine/hardware/input-kind.ts';
-import { KINDS } from '../../../../../src/agent/linux/machine/hardware/kinds.ts';
-import { parseSoundCards } from '../../../../../src/agent/linux/machine/hardware/sound-cards.ts';
+import { KINDS, parseEdid } from '../../../../../src/agent/linux/machine/hardware/kinds.ts';
+import { idName, parseSoundCards } from '../../../../../src/agent/linux/machine/hardware/list-hardware.ts';
 import type { HardwareDevice } from '../../../../../src/core/contract/sources.ts';
 import { fuzzRuns } from '../../../../fuzz.ts';
 import { sources } from '../../../collectors/samples.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { ProcFolder } from '../../../../../src/agent/host/proc-folder.ts';
-import { afterLeaderExit } from '../../../../../src/agent/linux/processes/connector/leader-exit.ts';
+import { afterLeaderExit } from '../../../../../src/agent/linux/processes/connector/exit-status.ts';
 import { seconds } from '../../../../../src/core/base/duration.ts';
 import { FakeProc } from '../fake-proc.ts';
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { readU32 } from '../../../../../src/agent/linux/native/byte-order.ts';
+import { readWaitStatus } from '../../../../../src/agent/linux/processes/connector/exit-status.ts';
 import {
   decodeEvent,
   EXEC,
@@ -13,7 +14,6 @@ import {
   MAX_WATCHED,
   NONE,
 } from '../../../../../src/agent/linux/processes/connector/messages.ts';
-import { readWaitStatus } from '../../../../../src/agent/linux/processes/connector/wait-status.ts';
 import { fuzzRuns } from '../../../../fuzz.ts';
 import { answerTo, datagram, execOf, exitOf, golden } from './datagrams.ts';
 import { runFilter } from './run-filter.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { readWaitStatus } from '../../../../../src/agent/linux/processes/connector/wait-status.ts';
+import { readWaitStatus } from '../../../../../src/agent/linux/processes/connector/exit-status.ts';
 
 describe('readWaitStatus', () => {
   for (const [word, exitStatus, signal] of [

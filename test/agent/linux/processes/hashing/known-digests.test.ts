@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { ROOT } from '../../../../../src/agent/host/hashing-time.ts';
-import { digestOf } from '../../../../../src/agent/linux/processes/hashing/digest.ts';
-import { type Known, KnownDigests } from '../../../../../src/agent/linux/processes/hashing/known-digests.ts';
+import { digestOf, type Known, KnownDigests } from '../../../../../src/agent/linux/processes/hashing/known-digests.ts';
 import { milliseconds } from '../../../../../src/core/base/duration.ts';
 
 describe('KnownDigests', () => {

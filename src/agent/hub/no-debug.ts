@@ -1,5 +1,0 @@
-/*
- * The SDK's debug lines contain SAS tokens and message bodies. The `debug` package reads DEBUG when it is loaded, so this
- * must be a module that is imported before any module that loads the package.
- */
-delete process.env.DEBUG;
