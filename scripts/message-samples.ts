@@ -48,7 +48,7 @@ const digestOf = (path: string) => hash('sha256', path, 'hex');
 
 const CONTAINER = digestOf('a container');
 
-/** Events that are sent first because another event reports on them. Of all others, the agent of a sample collects none. */
+/** Events that are sent first because another event reports on them. The agent of a sample collects no other event. */
 const BEFORE: Readonly<Record<string, string>> = {
   ConfigurationError: 'Diagnostic',
   DroppedEventsStatistics: 'Login',
