@@ -174,7 +174,7 @@ export class DryHub implements HubClient, Service {
       void this.#read.then(() => this.start());
       const remedy = 'Read on, or end the dry run.';
       const error = new AgentError('HUB_SILENT', 'standard output is not being read', remedy, { cause });
-      return { status: 'retry', because: 'local', error }; // more waits in the queue, which is limited
+      return { status: 'retry', retryCause: 'local', error }; // more waits in the queue, which is limited
     }
     const { stdout, terminal } = this.#world;
     if (terminal) for (const line of readable(message)) stdout(line);

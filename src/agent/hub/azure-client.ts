@@ -203,9 +203,9 @@ export class AzureHubClient implements HubClient, Service {
     } catch (thrown) {
       const failure = thrown instanceof HubFailure ? thrown : new HubFailure(toAgentError(thrown), 'network');
       const hub = session.presentation.module.hostName;
-      if (failure.because === 'quota') this.#quota = { failure, at: this.#clock.now(), hub };
+      if (failure.retryCause === 'quota') this.#quota = { failure, at: this.#clock.now(), hub };
       const { answer } = failure;
-      return answer.status === 'retry' && answer.because === 'network' ? { ...answer, unanswered: true } : answer;
+      return answer.status === 'retry' && answer.retryCause === 'network' ? { ...answer, unanswered: true } : answer;
     }
   }
 
@@ -225,7 +225,7 @@ export class AzureHubClient implements HubClient, Service {
     const { state, error } = this.#supervisor;
     return {
       status: 'retry',
-      because: state === 'refused' ? 'credentials' : 'network',
+      retryCause: state === 'refused' ? 'credentials' : 'network',
       error:
         error ??
         new AgentError(
@@ -314,12 +314,12 @@ export class AzureHubClient implements HubClient, Service {
   }
 
   #failed(failure: HubFailure): void {
-    const { error, because } = failure;
+    const { error, retryCause } = failure;
     if (failure === this.#trial) {
       this.#log.debug({ err: error.message }, "Port 8883 still can't be reached; staying with port 443.");
       return;
     }
-    if (because === 'credentials' || because === 'absent' || error.code === 'Authentication') {
+    if (retryCause === 'credentials' || retryCause === 'absent' || error.code === 'Authentication') {
       this.#changeStatus(this.#refusal?.message !== error.message, () => {
         this.#refusal = error;
       });

@@ -134,7 +134,7 @@ export class Supervisor<P, C extends Connection> {
         await ready();
       } catch (thrown) {
         const failure = failureOf(thrown);
-        if (failure.because === 'local')
+        if (failure.retryCause === 'local')
           this.#backoff.forget(); // the hub was not asked
         else this.#backoff.ended(this.#options.clock.monotonic());
         return failure;
@@ -148,7 +148,7 @@ export class Supervisor<P, C extends Connection> {
         const failure = failureOf(thrown);
         if (!this.#shouldRetryAtOnce(prepared, failure, tries, signal)) return failure;
         this.#options.onFailure(failure);
-        this.#backoff.failed(failure.because);
+        this.#backoff.failed(failure.retryCause);
       }
     }
   }
@@ -157,7 +157,7 @@ export class Supervisor<P, C extends Connection> {
     if (signal.aborted) return false;
     const other = this.#options.nextHasOther(prepared, failure);
     if (other === undefined || tries >= MAX_TRIES_AT_ONCE) return false;
-    const cause = other === 'credential' ? failure.because : undefined; // a hub was not asked for another transport
+    const cause = other === 'credential' ? failure.retryCause : undefined; // a hub was not asked for another transport
     return this.#backoff.mayRetryAtOnce(cause, this.#options.clock.monotonic());
   }
 
@@ -172,16 +172,16 @@ export class Supervisor<P, C extends Connection> {
     if (signal.aborted) return;
     this.#options.onFailure(failure);
     this.#setState(
-      failure.because === 'credentials' || failure.because === 'absent' ? 'refused' : 'connecting',
+      failure.retryCause === 'credentials' || failure.retryCause === 'absent' ? 'refused' : 'connecting',
       failure.error,
     );
     await this.#pause(this.#delayAfter(failure), offset, signal);
   }
 
   /** Counts a failure. @returns the delay before the next attempt */
-  #delayAfter({ because, after }: HubFailure): Duration {
-    this.#backoff.failed(because);
-    const wait = this.#backoff.next(because, this.#options.clock.monotonic());
+  #delayAfter({ retryCause, after }: HubFailure): Duration {
+    this.#backoff.failed(retryCause);
+    const wait = this.#backoff.next(retryCause, this.#options.clock.monotonic());
     return milliseconds(Math.max(wait, after ?? 0));
   }
 

@@ -74,7 +74,7 @@ export interface Identity {
   /**
    * Makes what the next connection needs. Files are read again each time.
    *
-   * @throws HubFailure whose `because` says how soon to try again
+   * @throws HubFailure whose `retryCause` says how soon to try again
    */
   present(options: PresentOptions): Promise<Presentation>;
   /** Called when the hub accepted a presentation. */

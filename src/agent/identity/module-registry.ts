@@ -45,7 +45,7 @@ export class RegistryRefusal extends HubFailure {
   readonly errorName: string | undefined;
 
   constructor(failure: HubFailure, { status, errorName }: { status: number; errorName: string | undefined }) {
-    super(failure.error, failure.because, failure.after === undefined ? {} : { after: failure.after });
+    super(failure.error, failure.retryCause, failure.after === undefined ? {} : { after: failure.after });
     this.status = status;
     this.errorName = errorName;
   }

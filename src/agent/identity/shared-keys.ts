@@ -100,7 +100,7 @@ export class SharedKeyIdentity implements Identity {
 
 /**
  * Whether the hub itself refused what was presented. An operator must correct a proxy that refuses, or a file of
- * authorities, too (`because: 'credentials'`), but neither says anything about the keys.
+ * authorities, too (`retryCause: 'credentials'`), but neither says anything about the keys.
  */
-export const isRefusedByHub = ({ error, because }: HubFailure): boolean =>
-  because === 'credentials' && ['CREDENTIAL_REFUSED', 'MODULE_UNKNOWN'].includes(error.id);
+export const isRefusedByHub = ({ error, retryCause }: HubFailure): boolean =>
+  retryCause === 'credentials' && ['CREDENTIAL_REFUSED', 'MODULE_UNKNOWN'].includes(error.id);

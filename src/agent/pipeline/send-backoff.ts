@@ -51,10 +51,10 @@ export class SendBackoff {
   }
 
   /** @returns the delay before the next attempt */
-  failed({ because, after, unanswered }: Retry): Duration {
-    this.#cause = because;
+  failed({ retryCause, after, unanswered }: Retry): Duration {
+    this.#cause = retryCause;
     if (unanswered) this.#unanswered += 1;
-    const wait = because === 'quota' ? this.#untilQuotaEnds() : this.#backoffs[because].next();
+    const wait = retryCause === 'quota' ? this.#untilQuotaEnds() : this.#backoffs[retryCause].next();
     this.#notBefore = milliseconds(this.#clock.monotonic() + Math.max(wait, after ?? 0));
     return this.left;
   }

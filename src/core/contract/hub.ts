@@ -21,7 +21,7 @@ export type Answer<T> =
 /** The same request may succeed later. */
 export interface Retry {
   readonly status: 'retry';
-  readonly because: RetryCause;
+  readonly retryCause: RetryCause;
   /** Minimum delay before the next attempt. */
   readonly after?: Duration;
   readonly error: AgentError;
@@ -32,26 +32,26 @@ export interface Retry {
   readonly unanswered?: true;
 }
 
-/** A connection, an operation or a credential failed; `because` says whether a retry can succeed. */
+/** A connection, an operation or a credential failed; `retryCause` says whether a retry can succeed. */
 export class HubFailure extends Error {
   override readonly name = 'HubFailure';
   readonly error: AgentError;
   /** `undefined` if a retry would also be refused. */
-  readonly because: RetryCause | undefined;
+  readonly retryCause: RetryCause | undefined;
   /** Minimum delay before the next attempt, when the other side asked for one. */
   readonly after: Duration | undefined;
 
-  constructor(error: AgentError, because: RetryCause | undefined, { after }: { after?: Duration } = {}) {
+  constructor(error: AgentError, retryCause: RetryCause | undefined, { after }: { after?: Duration } = {}) {
     super(error.message);
     this.error = error;
-    this.because = because;
+    this.retryCause = retryCause;
     this.after = after;
   }
 
   get answer(): Answer<never> {
     const { error, after } = this;
-    if (this.because === undefined) return { status: 'refused', error };
-    return { status: 'retry', because: this.because, error, ...(after === undefined ? {} : { after }) };
+    if (this.retryCause === undefined) return { status: 'refused', error };
+    return { status: 'retry', retryCause: this.retryCause, error, ...(after === undefined ? {} : { after }) };
   }
 }
 

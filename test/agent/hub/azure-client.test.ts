@@ -293,7 +293,7 @@ describe('AzureHubClient', () => {
       hub.faults.inject({ kind: 'twinStatus', status: 429, emptyBody: true, count: 2 });
       for (const answer of [await client.report({ a: 1 }), await client.readTwin()]) {
         assert.ok(answer.status === 'retry');
-        assert.equal(answer.because, 'throttled');
+        assert.equal(answer.retryCause, 'throttled');
         assert.equal(answer.error.id, 'HUB_THROTTLED');
       }
       assert.equal((await client.report({ a: 1 })).status, 'accepted');
@@ -371,10 +371,10 @@ describe('AzureHubClient', () => {
       hub.faults.inject({ kind: 'quotaExceeded' });
       const reconnected = once(client, 'connected');
       const answer = await client.send(message());
-      assert.ok(answer.status === 'retry' && answer.because === 'network' && answer.unanswered === true);
+      assert.ok(answer.status === 'retry' && answer.retryCause === 'network' && answer.unanswered === true);
       await reconnected;
       const twin = await client.readTwin();
-      assert.ok(twin.status === 'retry' && twin.because === 'network');
+      assert.ok(twin.status === 'retry' && twin.retryCause === 'network');
       assert.equal(hub.messages.length, 0);
     });
 
@@ -386,11 +386,11 @@ describe('AzureHubClient', () => {
         const client = await start(fast());
         hub.faults.inject({ kind: 'quotaExceeded', twinSays: true });
         const twin = await client.readTwin();
-        assert.ok(twin.status === 'retry' && twin.because === 'quota');
+        assert.ok(twin.status === 'retry' && twin.retryCause === 'quota');
         assert.equal(idOf(twin), 'HUB_QUOTA_EXCEEDED');
         const reconnected = once(client, 'connected');
         const answer = await client.send(message());
-        assert.ok(answer.status === 'retry' && answer.because === 'quota' && answer.unanswered === undefined);
+        assert.ok(answer.status === 'retry' && answer.retryCause === 'quota' && answer.unanswered === undefined);
         await reconnected;
         hub.faults.clear();
         const renewed = once(client, 'quotaRenewed');
@@ -398,7 +398,7 @@ describe('AzureHubClient', () => {
         await renewed;
         hub.faults.inject({ kind: 'resetOnPublish', count: 1 });
         const later = await client.send(message());
-        assert.ok(later.status === 'retry' && later.because === 'network');
+        assert.ok(later.status === 'retry' && later.retryCause === 'network');
       });
     }
 
@@ -422,13 +422,13 @@ describe('AzureHubClient', () => {
       try {
         hub.faults.inject({ kind: 'quotaExceeded', twinSays: true });
         const twin = await client.readTwin();
-        assert.ok(twin.status === 'retry' && twin.because === 'quota');
+        assert.ok(twin.status === 'retry' && twin.retryCause === 'quota');
         at = other;
         await hub.offline();
         await statusWhen(client, ({ state, credential }) => state === 'connected' && credential.hub === other.hostName);
         other.faults.inject({ kind: 'resetOnPublish', count: 1 });
         const answer = await client.send(message());
-        assert.ok(answer.status === 'retry' && answer.because === 'network');
+        assert.ok(answer.status === 'retry' && answer.retryCause === 'network');
       } finally {
         await client.stop();
         await other.stop();
@@ -449,7 +449,7 @@ describe('AzureHubClient', () => {
       const client = make();
       for (const answer of [await client.send(message()), await client.readTwin(), await client.report({})]) {
         assert.ok(answer.status === 'retry');
-        assert.equal(answer.because, 'network');
+        assert.equal(answer.retryCause, 'network');
       }
     });
   });
@@ -531,7 +531,7 @@ describe('AzureHubClient', () => {
       assert.match(error?.remedy ?? '', /module exists.*key.*clock is right \(now \d{4}-/);
       const answer = await client.send(message());
       assert.ok(answer.status === 'retry');
-      assert.equal(answer.because, 'credentials');
+      assert.equal(answer.retryCause, 'credentials');
       await hub.waitForConnection(() => hub.connections.length === 4);
       assert.equal(log.messages().filter(({ id }) => id === 'CREDENTIAL_REFUSED').length, 1);
       hub.addModule({ deviceId, moduleId, primaryKey });

@@ -200,11 +200,11 @@ describe('classifyError', () => {
     ['something that is no error', 'odd', 'HUB_UNREACHABLE', 'network'],
     ['nothing', undefined, 'HUB_UNREACHABLE', 'network'],
   ];
-  for (const [what, thrown, id, because, remedy] of cases) {
+  for (const [what, thrown, id, retryCause, remedy] of cases) {
     it(`takes ${what} for ${id}`, () => {
       const failure = classifyError(thrown, peer);
       assert.equal(failure.error.id, id, failure.message);
-      assert.equal(failure.because, because);
+      assert.equal(failure.retryCause, retryCause);
       if (remedy !== undefined) assert.match(failure.error.remedy, remedy);
       assert.doesNotMatch(failure.message, /first connection/);
     });
@@ -243,7 +243,7 @@ describe('classifyError', () => {
     const { error: refusal, answer } = classifyError(new TwinStatusError(413, ''), peer);
     assert.deepEqual(answer, { status: 'refused', error: refusal });
     const busy = classifyError(new TwinStatusError(429, ''), peer);
-    assert.deepEqual(busy.answer, { status: 'retry', because: 'throttled', error: busy.error });
+    assert.deepEqual(busy.answer, { status: 'retry', retryCause: 'throttled', error: busy.error });
   });
 
   it('names what has named the host, if that is not hub.hostName', () => {

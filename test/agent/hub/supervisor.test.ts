@@ -64,8 +64,8 @@ describe('Supervisor', () => {
     for (const stub of [onFailure, onConnected, onStable]) stub.reset();
     connect = sinon.stub<[AbortSignal], Promise<Stand>>().callsFake(async () => {
       attempts.push(performance.now() / 1_000);
-      const because = outcome(attempts.length);
-      if (because !== undefined) throw failure(because);
+      const retryCause = outcome(attempts.length);
+      if (retryCause !== undefined) throw failure(retryCause);
       const stand = new Stand();
       stands.push(stand);
       return stand;

@@ -63,16 +63,16 @@ describe('TransportChoice', () => {
 
   describe('classify', () => {
     const refusal = (status: number) => new HubFailure(proxyRefusal(status).error, 'credentials');
-    for (const [setting, transport, status, because] of [
+    for (const [setting, transport, status, retryCause] of [
       ['auto', 'mqtt', 403, 'network'],
       ['auto', 'mqtt', 407, 'credentials'],
       ['auto', 'mqttWebSocket', 403, 'credentials'],
       ['mqtt', 'mqtt', 403, 'credentials'],
       ['mqttWebSocket', 'mqttWebSocket', 403, 'credentials'],
     ] as const) {
-      it(`returns ${because} if a proxy answers ${status} for ${transport}, with ${setting}`, () => {
+      it(`returns ${retryCause} if a proxy answers ${status} for ${transport}, with ${setting}`, () => {
         const classified = choice(setting).classify(transport, refusal(status));
-        assert.deepEqual([classified.because, classified.error.id], [because, 'PROXY_REFUSED']);
+        assert.deepEqual([classified.retryCause, classified.error.id], [retryCause, 'PROXY_REFUSED']);
       });
     }
 

@@ -213,8 +213,8 @@ describe('the identity of an IoT Edge module', () => {
       assert.equal((await present(make(environment))).module.deviceId, DEVICE);
     }
     await overHttp.offline();
-    const { error, because } = await failureOf(make(overHttp.environmentOf(MODULE)));
-    assert.deepEqual([error.id, because], ['EDGE_UNREACHABLE', 'local']);
+    const { error, retryCause } = await failureOf(make(overHttp.environmentOf(MODULE)));
+    assert.deepEqual([error.id, retryCause], ['EDGE_UNREACHABLE', 'local']);
     assert.match(error.message, /http:\/\/127\.0\.0\.1:\d+ refuses connections/);
   });
 
@@ -235,8 +235,8 @@ describe('the identity of an IoT Edge module', () => {
   describe('reports IoT Edge as unreachable', () => {
     it('reports IoT Edge as unreachable while the socket is missing', async () => {
       await edge.offline();
-      const { error, because } = await failureOf(identity());
-      assert.deepEqual([error.id, error.code, because], ['EDGE_UNREACHABLE', 'Other', 'local']);
+      const { error, retryCause } = await failureOf(identity());
+      assert.deepEqual([error.id, error.code, retryCause], ['EDGE_UNREACHABLE', 'Other', 'local']);
       assert.ok(error.message.endsWith(`${socketPath} does not exist`), error.message);
       assert.match(error.remedy, /iotedge system restart/);
       await edge.online();
@@ -246,15 +246,15 @@ describe('the identity of an IoT Edge module', () => {
     it('reports IoT Edge as unreachable while nothing listens at the socket', async () => {
       await edge.offline();
       await abandonSocket(socketPath);
-      const { error, because } = await failureOf(identity());
-      assert.deepEqual([error.id, because], ['EDGE_UNREACHABLE', 'local']);
+      const { error, retryCause } = await failureOf(identity());
+      assert.deepEqual([error.id, retryCause], ['EDGE_UNREACHABLE', 'local']);
       assert.match(error.message, /refuses connections/);
     });
 
     it('reports IoT Edge as unreachable if its user has no permission for the socket', async () => {
       chmodSync(socketPath, 0);
-      const { error, because } = await asNobody(() => failureOf(identity()));
-      assert.deepEqual([error.id, because], ['EDGE_UNREACHABLE', 'local']);
+      const { error, retryCause } = await asNobody(() => failureOf(identity()));
+      assert.deepEqual([error.id, retryCause], ['EDGE_UNREACHABLE', 'local']);
       assert.match(error.message, /may not be opened by user \d+/);
       assert.match(error.remedy, /0666/);
     });
@@ -271,8 +271,8 @@ describe('the identity of an IoT Edge module', () => {
       for (const [fault, message] of faults) {
         it(`reports IoT Edge as unreachable after ${fault.kind} ${fault.status ?? ''} for ${operation}`, async () => {
           edge.faults.inject({ ...fault, operation });
-          const { error, because } = await failureOf(identity(fault.kind === 'silence' ? { clock: HASTY } : {}));
-          assert.deepEqual([error.id, because], ['EDGE_UNREACHABLE', 'local']);
+          const { error, retryCause } = await failureOf(identity(fault.kind === 'silence' ? { clock: HASTY } : {}));
+          assert.deepEqual([error.id, retryCause], ['EDGE_UNREACHABLE', 'local']);
           assert.match(error.message, message);
           edge.faults.clear();
           await present(identity());
@@ -283,8 +283,8 @@ describe('the identity of an IoT Edge module', () => {
 
   describe('reports a refusal by IoT Edge', () => {
     const isRefused = async (who: ReturnType<typeof identity>) => {
-      const { error, because } = await failureOf(who);
-      assert.deepEqual([error.id, error.code, because], ['EDGE_REFUSED', 'Authentication', 'local']);
+      const { error, retryCause } = await failureOf(who);
+      assert.deepEqual([error.id, error.code, retryCause], ['EDGE_REFUSED', 'Authentication', 'local']);
       return error;
     };
 
@@ -364,7 +364,7 @@ describe('the identity of an IoT Edge module', () => {
       } catch (failure) {
         assert.ok(failure instanceof HubFailure, String(failure));
         assert.match(failure.error.id, /^EDGE_(UNREACHABLE|REFUSED)$/);
-        assert.equal(failure.because, 'local');
+        assert.equal(failure.retryCause, 'local');
         assertIsFit(failure);
       }
     };

@@ -117,15 +117,15 @@ describe('the identity by the IoT Identity Service', () => {
   });
 
   it('is wrong where the configuration names another hub', async () => {
-    const { error, because } = await failureOf(make({ hub: { hostName: 'fabrikam.azure-devices.net' } }));
-    assert.deepEqual([error.id, because], ['CONFIG_INVALID', 'credentials']);
+    const { error, retryCause } = await failureOf(make({ hub: { hostName: 'fabrikam.azure-devices.net' } }));
+    assert.deepEqual([error.id, retryCause], ['CONFIG_INVALID', 'credentials']);
     assert.match(error.message, /fabrikam.*emulator/);
     await present(make({ hub: { hostName: hub.hostName.toUpperCase() } }));
   });
 
   const unreachable = async (identity = make()) => {
-    const { error, because } = await failureOf(identity);
-    assert.deepEqual([error.id, error.code, because], ['IDENTITY_SERVICE_UNREACHABLE', 'Other', 'local']);
+    const { error, retryCause } = await failureOf(identity);
+    assert.deepEqual([error.id, error.code, retryCause], ['IDENTITY_SERVICE_UNREACHABLE', 'Other', 'local']);
     return error;
   };
 
@@ -184,7 +184,7 @@ describe('the identity by the IoT Identity Service', () => {
     const refused = async (cause: string, identity = make()) => {
       const failure = await failureOf(identity);
       const { id, code } = failure.error;
-      assert.deepEqual([id, code, failure.because], ['IDENTITY_SERVICE_REFUSED', 'Authentication', cause]);
+      assert.deepEqual([id, code, failure.retryCause], ['IDENTITY_SERVICE_REFUSED', 'Authentication', cause]);
       return failure.error;
     };
 
@@ -199,10 +199,10 @@ describe('the identity by the IoT Identity Service', () => {
       ['notProvisioned', 'local', /device identity not found: the device or its module/, /aziotctl config apply/],
       ['hubUnreachable', 'network', /Hub client error caused by: .*: it could not get/, /aziotctl check/],
     ];
-    for (const [state, because, message, remedy] of states) {
+    for (const [state, retryCause, message, remedy] of states) {
       it(`reports a refusal while the service reports ${state}, and recovers afterwards`, async () => {
         service.state = state;
-        const error = await refused(because);
+        const error = await refused(retryCause);
         assert.match(error.message, message);
         assert.match(error.remedy, remedy);
         service.state = 'provisioned';

@@ -85,7 +85,7 @@ describe('an identity by shared keys', () => {
     directory.write('module.key', 'broken!');
     const failure: unknown = await present(identity).catch((error: unknown) => error);
     assert.ok(failure instanceof HubFailure);
-    assert.deepEqual([failure.error.id, failure.because], ['SECRET_FILE_MALFORMED', 'credentials']);
+    assert.deepEqual([failure.error.id, failure.retryCause], ['SECRET_FILE_MALFORMED', 'credentials']);
   });
 
   describe('with a secondary key', () => {

@@ -309,7 +309,7 @@ describe('ModuleRegistry', () => {
       assert.match(`${error.message} ${error.remedy}`, /hub\.example can't be resolved.*Check hub\.hostName/);
     });
 
-    for (const [what, id, because, says, start] of [
+    for (const [what, id, retryCause, says, start] of [
       [
         'asks for a password',
         'PROXY_REFUSED',
@@ -339,7 +339,7 @@ describe('ModuleRegistry', () => {
           credential: 'k',
         });
         try {
-          const { error } = await failureOf(registry.read(entry, proof, never), id, because);
+          const { error } = await failureOf(registry.read(entry, proof, never), id, retryCause);
           assert.match(`${error.message} ${error.remedy}`, says);
         } finally {
           await proxy.stop();

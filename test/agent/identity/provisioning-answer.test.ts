@@ -82,7 +82,7 @@ describe('readAnswer', () => {
   for (const [what, status, body, id, cause, message] of failures) {
     it(`reports a failure for ${what}`, () => {
       const failure = failureOf(() => read(status, body));
-      assert.deepEqual([failure.error.id, failure.because], [id, cause]);
+      assert.deepEqual([failure.error.id, failure.retryCause], [id, cause]);
       assert.match(failure.error.message, message);
       assert.notEqual(failure.error.remedy, '');
     });

@@ -166,23 +166,23 @@ describe('Registration with the provisioning service', () => {
         ['an expired token', () => as(ID, { token: token(ID, key, { expiresAt: new Date(0) }) })],
       ] as const) {
         it(`rejects ${what}`, async () => {
-          const { error, because } = await failureOf(options(protocol, changes()));
-          assert.deepEqual([error.id, because], ['PROVISIONING_REFUSED', 'credentials']);
+          const { error, retryCause } = await failureOf(options(protocol, changes()));
+          assert.deepEqual([error.id, retryCause], ['PROVISIONING_REFUSED', 'credentials']);
           assert.match(error.remedy, /idScope .*0ne00000001.*gateway7 is enrolled/);
         });
       }
 
       it("reports a failure with the service's code and text", async () => {
         service.setFailure(ID, { errorCode: 400207, errorMessage: 'Custom allocation failed with status code: 500' });
-        const { error, because } = await failureOf(options(protocol));
-        assert.deepEqual([error.id, because], ['PROVISIONING_FAILED', 'credentials']);
+        const { error, retryCause } = await failureOf(options(protocol));
+        assert.deepEqual([error.id, retryCause], ['PROVISIONING_FAILED', 'credentials']);
         assert.match(error.message, /\(400207\): Custom allocation failed with status code: 500$/);
       });
 
       it('reports a disabled enrolment', async () => {
         service.setStatus(ID, 'disabled');
-        const { error, because } = await failureOf(options(protocol));
-        assert.deepEqual([error.id, because], ['PROVISIONING_DISABLED', 'credentials']);
+        const { error, retryCause } = await failureOf(options(protocol));
+        assert.deepEqual([error.id, retryCause], ['PROVISIONING_DISABLED', 'credentials']);
       });
 
       it('continues if the service is busy during the assignment', async () => {
@@ -192,7 +192,7 @@ describe('Registration with the provisioning service', () => {
         assert.equal(assignment.hub, hub.hostName);
       });
 
-      for (const [status, because] of [
+      for (const [status, retryCause] of [
         [429, 'throttled'],
         [503, 'network'],
       ] as const) {
@@ -200,7 +200,10 @@ describe('Registration with the provisioning service', () => {
           service.faults.inject({ kind: 'status', status, operation: 'register', retryAfterSeconds: 40 });
           const failure = await failureOf(options(protocol));
           const { error, after } = failure;
-          assert.deepEqual([error.id, failure.because, after], ['PROVISIONING_UNREACHABLE', because, seconds(40)]);
+          assert.deepEqual(
+            [error.id, failure.retryCause, after],
+            ['PROVISIONING_UNREACHABLE', retryCause, seconds(40)],
+          );
         });
       }
 
@@ -208,8 +211,8 @@ describe('Registration with the provisioning service', () => {
         service.settings.polls = Number.MAX_SAFE_INTEGER;
         service.settings.retryAfterSeconds = 20;
         const from = clock.monotonic();
-        const { error, because } = await failureOf(options(protocol));
-        assert.deepEqual([error.id, because], ['PROVISIONING_UNREACHABLE', 'network']);
+        const { error, retryCause } = await failureOf(options(protocol));
+        assert.deepEqual([error.id, retryCause], ['PROVISIONING_UNREACHABLE', 'network']);
         assert.match(error.message, /within 5 minutes/);
         const spent = clock.monotonic() - from;
         assert.ok(spent > minutes(4) && spent < minutes(6), String(spent));
@@ -235,8 +238,8 @@ describe('Registration with the provisioning service', () => {
 
       it('rejects answers of a portal instead of the service', async () => {
         service.faults.inject({ kind: 'garbage', operation: 'register' });
-        const { error, because } = await failureOf(options(protocol));
-        assert.deepEqual([error.id, because], ['PROVISIONING_UNREACHABLE', 'network']);
+        const { error, retryCause } = await failureOf(options(protocol));
+        assert.deepEqual([error.id, retryCause], ['PROVISIONING_UNREACHABLE', 'network']);
         assert.match(error.remedy, /portal or proxy/);
       });
 
@@ -285,7 +288,7 @@ describe('Registration with the provisioning service', () => {
       endpoint,
       subject: { ...options(undefined).subject, service: endpoint },
     });
-    assert.deepEqual([failure.error.id, failure.because], ['PROVISIONING_UNREACHABLE', 'network']);
+    assert.deepEqual([failure.error.id, failure.retryCause], ['PROVISIONING_UNREACHABLE', 'network']);
     assert.equal(failure.error.message.split('ECONNREFUSED').length, 2, failure.error.message);
     assert.match(failure.error.remedy, new RegExp(`must reach ${endpoint} by TCP`));
   });
@@ -296,7 +299,7 @@ describe('Registration with the provisioning service', () => {
       Promise.reject(Object.assign(new Error(`getaddrinfo ENOTFOUND ${endpoint}`), { code: 'ENOTFOUND' }));
     const network = new Network({ environment: {}, clock, lookUp });
     const failure = await failureOf({ ...options(undefined, as('by-certificate', own)), network, endpoint });
-    assert.deepEqual([failure.error.id, failure.because], ['PROVISIONING_UNREACHABLE', 'network']);
+    assert.deepEqual([failure.error.id, failure.retryCause], ['PROVISIONING_UNREACHABLE', 'network']);
     assert.match(failure.error.message, /can't be resolved/);
   });
 

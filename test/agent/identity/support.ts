@@ -75,7 +75,7 @@ export async function failureOf(
     (error: unknown) => error,
   );
   assert.ok(failure instanceof HubFailure, String(failure));
-  assert.deepEqual([failure.error.id, failure.because], [id, cause], failure.error.message);
+  assert.deepEqual([failure.error.id, failure.retryCause], [id, cause], failure.error.message);
   assertHidden(failure.error, secrets);
   return failure;
 }

@@ -149,11 +149,11 @@ describe('Publisher with a daily budget', () => {
   it('counts what is not answered, and not what never got there', async () => {
     await start(100);
     put('High', 1, 7_000);
-    hub.answer = { status: 'retry', because: 'network', error: ERROR };
+    hub.answer = { status: 'retry', retryCause: 'network', error: ERROR };
     await time.tickAsync(minutes(5));
     assert.ok(hub.messages.length > 5);
     assert.equal(budget.use().unitsToday, 0);
-    hub.answer = { status: 'retry', because: 'network', error: ERROR, unanswered: true };
+    hub.answer = { status: 'retry', retryCause: 'network', error: ERROR, unanswered: true };
     const before = hub.messages.length;
     await time.tickAsync(hours(1));
     assert.ok(hub.messages.length - before >= 3);
@@ -183,7 +183,7 @@ describe('Publisher with a daily budget', () => {
   it('sends an alert from a held queue whose skipped event was evicted', async () => {
     await start(100);
     hub.answerTo = ({ body }) =>
-      body.includes('Poison') ? { status: 'retry', because: 'network', error: ERROR, unanswered: true } : hub.answer;
+      body.includes('Poison') ? { status: 'retry', retryCause: 'network', error: ERROR, unanswered: true } : hub.answer;
     put('High', 1, 500, 'Poison');
     await time.tickAsync(hours(2));
     budget.spend(budget.left('High'));

@@ -16,9 +16,9 @@ import { seeded } from './simulated-files.ts';
 
 const ACCEPTED: Answer<void> = { status: 'accepted', value: undefined };
 const ERROR = new AgentError('HUB_UNREACHABLE', 'no answer', 'Wait.');
-const retry = (because: RetryCause, after?: Duration): Answer<void> => ({
+const retry = (retryCause: RetryCause, after?: Duration): Answer<void> => ({
   status: 'retry',
-  because,
+  retryCause,
   error: ERROR,
   ...(after === undefined ? {} : { after }),
 });
@@ -536,7 +536,7 @@ describe('Publisher', () => {
       assert.deepEqual([sent, failed, lastError], [0, 1, ERROR]);
     });
 
-    for (const [because, shortest, longest] of [
+    for (const [retryCause, shortest, longest] of [
       ['network', [10, 10, 10, 10, 10, 10], [20, 40, 80, 160, 300, 300]],
       ['throttled', [1, 1, 1, 1, 1, 1], [10, 20, 40, 80, 160, 320]],
       ['credentials', [600, 600, 600], [600, 600, 600]],
@@ -545,10 +545,10 @@ describe('Publisher', () => {
         [0, shortest],
         [1 - Number.EPSILON, longest],
       ] as const) {
-        it(`waits ${waits} s after ${because}, if chance is ${random.toFixed(0)}`, async () => {
+        it(`waits ${waits} s after ${retryCause}, if chance is ${random.toFixed(0)}`, async () => {
           settings.replace({ ...settings.current(), highPriorityMessageFrequency: seconds(1) });
           await start({ random: () => random });
-          hub.answer = async () => retry(because);
+          hub.answer = async () => retry(retryCause);
           put('High');
           await time.tickAsync(seconds(1 + waits.reduce((a, b) => a + b, 0)));
           const gaps = hub

@@ -6,9 +6,9 @@ import { AgentError } from '../../../src/core/base/errors.ts';
 import type { Retry } from '../../../src/core/contract/hub.ts';
 
 const ERROR = new AgentError('HUB_UNREACHABLE', 'no answer', 'Wait.');
-const failure = (because: Retry['because'], more: Partial<Retry> = {}): Retry => ({
+const failure = (retryCause: Retry['retryCause'], more: Partial<Retry> = {}): Retry => ({
   status: 'retry',
-  because,
+  retryCause,
   error: ERROR,
   ...more,
 });
@@ -39,37 +39,37 @@ describe('SendBackoff', () => {
   });
 
   it('never waits less than the hub asks for', () => {
-    for (const because of ['network', 'throttled', 'credentials', 'quota'] as const) {
+    for (const retryCause of ['network', 'throttled', 'credentials', 'quota'] as const) {
       const backoff = new SendBackoff(clock, () => 0);
-      const wait = backoff.failed(failure(because, { after: hours(2) }));
-      assert.ok(wait >= hours(2), because);
+      const wait = backoff.failed(failure(retryCause, { after: hours(2) }));
+      assert.ok(wait >= hours(2), retryCause);
     }
   });
 
   describe('a new connection', () => {
     it('is worth a try at once', () => {
       const backoff = new SendBackoff(clock);
-      for (const because of ['network', 'credentials'] as const) {
-        backoff.failed(failure(because));
+      for (const retryCause of ['network', 'credentials'] as const) {
+        backoff.failed(failure(retryCause));
         backoff.reconnected('hub');
         assert.ok(backoff.left <= 0);
       }
     });
 
     it('does not help a hub that is too busy, or whose quota is used up', () => {
-      for (const because of ['throttled', 'quota'] as const) {
+      for (const retryCause of ['throttled', 'quota'] as const) {
         const backoff = new SendBackoff(clock, () => 0.5);
-        backoff.failed(failure(because));
+        backoff.failed(failure(retryCause));
         backoff.reconnected('hub');
         assert.ok(backoff.left > 0);
       }
     });
 
     it('ends every wait when it leads to another hub', () => {
-      for (const because of ['throttled', 'quota', 'network'] as const) {
+      for (const retryCause of ['throttled', 'quota', 'network'] as const) {
         const backoff = new SendBackoff(clock, () => 0.5);
         backoff.reconnected('hub');
-        for (let n = 0; n < 3; n += 1) backoff.failed(failure(because, { unanswered: true }));
+        for (let n = 0; n < 3; n += 1) backoff.failed(failure(retryCause, { unanswered: true }));
         backoff.reconnected('hub');
         assert.ok(backoff.left > 0);
         backoff.reconnected('other');

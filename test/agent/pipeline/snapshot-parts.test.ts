@@ -26,7 +26,7 @@ import { synchronousFiles } from './synchronous-files.ts';
 
 const UNREACHABLE: Answer<void> = {
   status: 'retry',
-  because: 'network',
+  retryCause: 'network',
   error: new AgentError('HUB_UNREACHABLE', 'no answer', 'Wait.'),
 };
 

@@ -163,8 +163,8 @@ describe('A connection that ends after a stall', () => {
   const lost = silence('no packet for 300 s', peer);
 
   it('afterStall attributes a lost connection to the stall of the agent, not to the network', () => {
-    const { error, because } = afterStall(lost, stall, minutes(11), peer);
-    assert.deepEqual([error.id, because], ['AGENT_HELD_UP', 'network']);
+    const { error, retryCause } = afterStall(lost, stall, minutes(11), peer);
+    assert.deepEqual([error.id, retryCause], ['AGENT_HELD_UP', 'network']);
     assert.match(error.message, /hub\.example ended because the agent itself was held up for 241 s \(waiting/);
     assert.doesNotMatch(error.remedy, /network/);
   });

@@ -9,7 +9,7 @@ describe("a proxy's answer", () => {
   const meaning = (status?: number, user?: string) =>
     proxyFailure(new ProxyError({ ...PROXY, user }, 'it closed', status === undefined ? {} : { status }), BEHIND);
 
-  for (const [what, status, user, id, because, message, remedy] of [
+  for (const [what, status, user, id, retryCause, message, remedy] of [
     ['a wish for a user', 407, undefined, 'PROXY_REFUSED', 'credentials', /asks for a user/, /^Set the user/],
     ['a wrong password', 407, 'agent', 'PROXY_REFUSED', 'credentials', /refused the user agent/, /^Correct the user/],
     [
@@ -34,7 +34,7 @@ describe("a proxy's answer", () => {
   ] as const) {
     it(`means ${what}`, () => {
       const failure = meaning(status, user);
-      assert.deepEqual([failure.error.id, failure.because], [id, because]);
+      assert.deepEqual([failure.error.id, failure.retryCause], [id, retryCause]);
       assert.match(failure.error.message, message);
       assert.match(failure.error.remedy, remedy);
     });

@@ -156,7 +156,10 @@ const answer = (status: number, body: object): HttpAnswer => ({
   body: JSON.stringify(body),
 });
 
-const failure = (because: RetryCause, message: string): HubFailure =>
-  new HubFailure(new AgentError(because === 'throttled' ? 'HUB_THROTTLED' : 'HUB_UNREACHABLE', message, ''), because);
+const failure = (retryCause: RetryCause, message: string): HubFailure =>
+  new HubFailure(
+    new AgentError(retryCause === 'throttled' ? 'HUB_THROTTLED' : 'HUB_UNREACHABLE', message, ''),
+    retryCause,
+  );
 
 const refused = () => Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' });

@@ -185,7 +185,7 @@ const SETTINGS = liveSettings();
 
 const NOT_CONNECTED = {
   status: 'retry',
-  because: 'network',
+  retryCause: 'network',
   error: new AgentError('HUB_UNREACHABLE', 'the agent is not connected', ''),
 } as const;
 

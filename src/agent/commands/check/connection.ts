@@ -185,7 +185,7 @@ function explain(thrown: unknown, target: Target, { identity }: Situation): HubF
   if (failure.error.id !== 'TLS_FAILED') return failure;
   // Certificates are validated later: these connections failed earlier.
   const remedy = `Find out which server answers at ${hostAndPort(target)}: it must support TLS 1.2 or newer. A proxy may intercept.`;
-  return new HubFailure(new AgentError('TLS_FAILED', failure.error.message, remedy), failure.because);
+  return new HubFailure(new AgentError('TLS_FAILED', failure.error.message, remedy), failure.retryCause);
 }
 
 /** The step after those that succeeded, on a way without a proxy; with one, only TLS comes after the proxy. */

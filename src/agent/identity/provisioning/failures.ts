@@ -69,7 +69,12 @@ export function unreachable({ service }: Subject, failures: readonly [HubFailure
   const [first] = failures;
   const { id, remedy } = first.error;
   const message = [...new Set(failures.map(({ error }) => cleaned(error.message)))].join('; ');
-  return failure(id, message, id === 'PROVISIONING_UNREACHABLE' ? reach(service) : remedy, first.because ?? 'network');
+  return failure(
+    id,
+    message,
+    id === 'PROVISIONING_UNREACHABLE' ? reach(service) : remedy,
+    first.retryCause ?? 'network',
+  );
 }
 
 const reach = (service: string) =>

@@ -86,8 +86,8 @@ export class ProvisionedDevice {
 
   /** Records whether a failure casts doubt on the assignment. @returns whether to ask the service at once */
   #recordDoubt(failure: HubFailure): boolean {
-    const { because, error } = failure;
-    if (because === 'network' && !error.id.startsWith('PROVISIONING_')) {
+    const { retryCause, error } = failure;
+    if (retryCause === 'network' && !error.id.startsWith('PROVISIONING_')) {
       this.#failures += 1;
       if (this.#failures >= FAILURES_BEFORE_ASKING) this.#reasonToAsk ??= 'unreachable';
     }
@@ -131,7 +131,7 @@ export class ProvisionedDevice {
       return await this.#ask(device, options);
     } catch (error) {
       if (options.signal.aborted || !(error instanceof HubFailure)) throw error;
-      if (isCheck && error.because !== 'network' && error.because !== 'throttled') throw error;
+      if (isCheck && error.retryCause !== 'network' && error.retryCause !== 'throttled') throw error;
       if (!isCheck) this.#logKept(known, error);
       this.#resolveDoubt();
       return kept(known, options, isCheck ? error.error : undefined);
