@@ -590,7 +590,7 @@ export class Publisher implements Service {
   #retryLater(answer: Retry, inFlight: Pack): void {
     const wait = this.#backoff.failed(answer);
     this.#log.debug(
-      { because: answer.retryCause, waitMs: wait, err: answer.error },
+      { retryCause: answer.retryCause, waitMs: wait, err: answer.error },
       'Could not send a message; will try again.',
     );
     if (answer.unanswered === undefined) return;

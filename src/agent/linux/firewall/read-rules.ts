@@ -89,9 +89,9 @@ export const INSTALL_NFT = 'Install nftables with JSON support; for a container,
 export const FEWER_RULES = 'Use fewer rules, for example sets instead of one rule per address.';
 
 /** @param command the command with which an operator sees the same error */
-export function unreadable(what: string, error: unknown, command: string): Problem {
+export function unreadable(subject: string, error: unknown, command: string): Problem {
   const message = messageOf(error);
-  return { fault: `${what} not readable: ${message}`, remedy: remedyFor(message, errnoOf(error), command) };
+  return { fault: `${subject} not readable: ${message}`, remedy: remedyFor(message, errnoOf(error), command) };
 }
 
 function remedyFor(message: string, code: string | undefined, command: string): string {
