@@ -3,6 +3,7 @@ import type { Clock } from '../../core/base/clock.ts';
 import { type Duration, days, milliseconds, minutes, seconds } from '../../core/base/duration.ts';
 import { toAgentError } from '../../core/base/errors.ts';
 import { type Logger, logError } from '../../core/base/log.ts';
+import { Loop } from '../../core/base/loop.ts';
 import type { Service } from '../../core/base/service.ts';
 import { Alarm } from '../../core/base/waiting.ts';
 import type { Answer, HubClient, TwinDocument, TwinSection } from '../../core/contract/hub.ts';
@@ -53,7 +54,8 @@ export class TwinSync implements Service {
   readonly name = 'twin';
   readonly #options: TwinSyncOptions;
   readonly #alarm = new Alarm();
-  readonly #stop = new AbortController();
+  readonly #loop: Loop;
+  #isStopped = false;
   readonly #backoff;
   readonly #errors: RepeatedErrorLog;
   #mustRead = false;
@@ -71,12 +73,12 @@ export class TwinSync implements Service {
   #known: Members | undefined;
   /** Patches that the hub refused, as JSON: the last few. They aren't sent again. */
   readonly #refused = new Set<string>();
-  #running: Promise<void> | undefined;
 
   constructor(options: TwinSyncOptions) {
     this.#options = options;
     this.#backoff = fullJitter({ first: seconds(5), max: minutes(5), atLeast: seconds(1) });
     this.#errors = new RepeatedErrorLog(options.clock, options.log);
+    this.#loop = new Loop((signal) => this.#turn(signal), options);
     options.hub.on('connected', () => {
       this.#connection += 1;
       this.#known = undefined;
@@ -94,22 +96,22 @@ export class TwinSync implements Service {
   }
 
   async start(): Promise<void> {
-    this.#running ??= this.#run(this.#stop.signal);
+    this.#loop.start();
   }
 
   /** Sends a last report if the agent is connected, within a time limit. */
   async stop(): Promise<void> {
-    if (this.#stop.signal.aborted) return;
-    this.#stop.abort();
+    if (this.#isStopped) return;
+    this.#isStopped = true;
     const { clock } = this.#options;
     await clock.within(LAST_REPORT_LIMIT, 'the last report', this.#reportLast()).catch(() => {});
   }
 
   async #reportLast(): Promise<void> {
-    await this.#running;
+    await this.#loop.stop();
     if (this.#applied === undefined) return; // what was never configured has nothing to report
     this.#reportFrom = milliseconds(0);
-    await this.#synchronize(this.#stop.signal);
+    await this.#synchronize(AbortSignal.abort());
   }
 
   /** Call this when `reported()` may have changed. */
@@ -130,19 +132,12 @@ export class TwinSync implements Service {
     this.#reportFrom = milliseconds(now + random() * Math.min(outage * SPREAD, LONGEST_SPREAD));
   }
 
-  async #run(signal: AbortSignal): Promise<void> {
-    const { clock, log } = this.#options;
-    while (!signal.aborted) {
-      const spread = this.#reportFrom - clock.monotonic();
-      await this.#alarm.sleep(clock, spread > 0 ? milliseconds(spread) : days(1), signal);
-      await clock.sleep(COALESCE, signal);
-      if (signal.aborted) return;
-      try {
-        await this.#synchronize(signal);
-      } catch (error) {
-        logError(log, toAgentError(error));
-      }
-    }
+  async #turn(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    const spread = this.#reportFrom - clock.monotonic();
+    await this.#alarm.sleep(clock, spread > 0 ? milliseconds(spread) : days(1), signal);
+    await clock.sleep(COALESCE, signal);
+    if (!signal.aborted) await this.#synchronize(signal);
   }
 
   /** Reads and reports once. Does nothing while disconnected; the event 'connected' causes the next turn. */
