@@ -285,9 +285,9 @@ describe('patterns of rules', () => {
               );
         },
       ),
-      { numRuns: fuzzRuns(20_000) },
+      { numRuns: fuzzRuns(100_000) },
     );
-    assert.ok(known > 100);
+    assert.ok(known > 20, `${known}`);
   });
 
   for (const [pattern, literals] of Object.entries({
