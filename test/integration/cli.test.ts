@@ -669,7 +669,7 @@ describe('Commands that run as processes', function () {
         TMPDIR: folder,
         VAKT_IDENTITY__KEY_FILE: '/nowhere',
         VAKT_HOST_ROOT: '/no',
-        HTTPS_PROXY: 'http://127.0.0.1:1',
+        HTTPS_PROXY: 'http://proxy.invalid:1',
       };
       const command = start(['demo'], { main: CLONE_PROGRAM, env: environment });
       await command.until(({ stdout }) => stdout.includes('received a High message'));
@@ -677,7 +677,7 @@ describe('Commands that run as processes', function () {
       const { status } = await command.ended;
       const { stdout } = command;
       assert.match(stdout, /The agent exited with status 0/);
-      assert.doesNotMatch(stdout, /proxy/i);
+      assert.doesNotMatch(stdout, /proxy\.invalid/i); // events of other programs may contain the word
       assert.equal(status, 0, stdout);
       assert.deepEqual(readdirSync(folder), []);
     });
