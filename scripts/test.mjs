@@ -33,9 +33,6 @@ const GROUPS = 8;
 const LANES = 4;
 
 const IS_RELEASE = process.env.VAKT_RELEASE === '1';
-/** Outside of a release, fast-check generates few cases, the same in every run, so that a change can't fail by chance. */
-const SAME_CASES = { seed: 20_260_101, numRuns: 10 };
-
 /** How many of the slowest files are listed. */
 const SLOWEST = 24;
 
@@ -122,21 +119,8 @@ async function run(files) {
     console.error(`No test file's path contains ${rest.concat(option.startsWith('--') ? [] : option).join(' or ')}.`);
     process.exit(2);
   }
-  const { endLeftProcesses, markTestRun } = await import('../dist/test/harness/test-run.js');
-  await endLeftProcesses();
-  markTestRun();
-  const { default: fc } = await import('fast-check');
-  // By default, arrays and strings have at most 10 elements, even if their maxLength is greater.
-  fc.configureGlobal({
-    ...fc.readConfigureGlobal(),
-    ...(IS_RELEASE ? {} : SAME_CASES),
-    defaultSizeToMaxWhenMaxSpecified: true,
-  });
-  const { default: Mocha } = await import('mocha');
-  // Some tests compute for ten seconds where five processes share two cores.
-  const mocha = new Mocha({ timeout: 120_000, forbidOnly: true, reporter: 'spec' });
-  for (const file of files) mocha.addFile(join('dist/test', file));
-  await mocha.loadFilesAsync();
+  const { loadTests } = await import('./mocha.mjs'); // needs what was just installed
+  const mocha = await loadTests(files);
 
   const requireAll = process.env.VAKT_REQUIRE_ALL === '1';
   const schemasAreThere = Boolean(process.env.VAKT_PUBLISHED_SCHEMAS);
