@@ -22,6 +22,11 @@ describe('readHeader', () => {
     assert.equal(read('audit(1.000:4294967296): '), undefined);
   });
 
+  it('accepts times since the epoch, for a device without a clock, and serial 0 after a wrap', () => {
+    assert.deepEqual(read('audit(0.090:0): '), { time: 90, serial: 0, bodyAt: 16 });
+    assert.deepEqual(read('audit(9.009:9): '), { time: 9_009, serial: 9, bodyAt: 16 });
+  });
+
   for (const text of [
     '',
     'audit',
@@ -35,6 +40,15 @@ describe('readHeader', () => {
     'type=1300 audit(1.000:1): ',
     'audit(99999999999999999.000:1): ',
     'audit(-1.000:1): ',
+    'Audit(1.000:1): ',
+    'audit[1.000:1): ',
+    'audit(1x.000:1): ',
+    'audit(1:000:1): ',
+    'audit(1.0x0:1): ',
+    'audit(1.0-0:1): ',
+    'audit(1.000.1): ',
+    'audit(1.000:1x): ',
+    'audit(1.000:1]: ',
   ]) {
     it(`rejects ${JSON.stringify(text)}`, () => assert.equal(read(text), undefined));
   }

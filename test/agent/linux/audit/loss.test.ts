@@ -77,7 +77,32 @@ describe('LossMeter', () => {
     assert.equal(settle(), 2);
     see(11);
     see(15);
-    assert.equal(settle(), 0); // 14 is missing, 11 was not
+    assert.equal(end(), 0); // 14 is missing, 11 was not
+    see(17);
+    assert.equal(end(), 1);
+  });
+
+  it('ignores repeated serials', () => {
+    see(10, 13);
+    assert.equal(settle(), 2);
+    see(10, 13, 13);
+    see(15);
+    assert.equal(end(), 1);
+  });
+
+  it('ignores serials that are older than its window, such as those of another boot', () => {
+    see(100_000, 100_010);
+    see(100_005 - 65_536);
+    assert.equal(end(), 9);
+  });
+
+  it('does not count serials that were assigned before it listened, if the first record came from the kernel', () => {
+    meter = new LossMeter({ beganLive: true });
+    assert.equal(meter.isFromBeginning(10), false);
+    see(10, 80);
+    assert.equal(meter.isFromBeginning(74), true);
+    assert.equal(meter.isFromBeginning(75), false);
+    assert.equal(end(), 5); // 75 to 79
   });
 
   it('ignores serials from before its first one', () => {

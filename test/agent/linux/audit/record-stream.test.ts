@@ -80,6 +80,68 @@ describe('RecordStream', () => {
     assert.equal(events.length, 40);
   });
 
+  const START = 'arch=c000003e syscall=59 success=yes exit=0 pid=2 exe="/bin/x"';
+
+  it('delivers an event without its directory when its end record arrives', () => {
+    take(1300, `audit(1.000:5): ${START}`);
+    take(1309, 'audit(1.000:5): argc=1 a0="x"');
+    stream.deliver();
+    assert.equal(events.length, 0);
+    take(1320, 'audit(1.000:5): ');
+    stream.deliver();
+    assert.deepEqual(
+      events.map(({ serial }) => serial),
+      [5],
+    );
+  });
+
+  it('keeps events while they are held', () => {
+    stream.hold();
+    take(1112, "audit(1.000:5): pid=1 msg='op=login res=failed'");
+    stream.flush();
+    assert.equal(events.length, 0);
+    stream.release();
+    stream.deliver();
+    assert.equal(events.length, 1);
+  });
+
+  it('delivers incomplete events at the end, and no empty batch', () => {
+    const batches: number[] = [];
+    stream = new RecordStream((batch) => batches.push(batch.length));
+    stream.deliver();
+    take(1300, `audit(1.000:5): ${START}`);
+    stream.flush();
+    stream.flush();
+    assert.deepEqual(batches, [1]);
+  });
+
+  it('ignores the text after a record that ends within its header', () => {
+    const buffer = Buffer.from('audit(1.000:5): pid=1');
+    stream.take(1300, buffer, 0, 'audit(1.000:5)'.length, milliseconds(0));
+    assert.deepEqual([stream.counts.malformed, stream.newestTime], [1, 0]);
+  });
+
+  it('counts nothing as lost that was made before the stream began', () => {
+    for (const [options, lost] of [
+      [{}, 9 + 1],
+      [{ before: 15 }, 4 + 1],
+      [{ beganLive: true }, 0],
+    ] as const) {
+      stream = new RecordStream(() => {}, options);
+      take(1300, `audit(1.000:10): ${START}`);
+      take(1309, 'audit(1.000:20): argc=1 a0="x"'); // its SYSCALL record is missing
+      stream.flush();
+      assert.equal(stream.takeLost(milliseconds(0), true), lost, JSON.stringify(options));
+    }
+  });
+
+  it('drops the remains of events that began before reading did', () => {
+    take(1309, 'audit(1.000:20): argc=1 a0="x"');
+    stream.forgetRemains();
+    stream.flush();
+    assert.equal(stream.takeLost(milliseconds(0), true), 0);
+  });
+
   it('accepts any records in bounded memory, and counts the unusable ones', function () {
     this.timeout(600_000);
     const RECORDS_PER_RUN = 100;

@@ -2,12 +2,13 @@ import assert from 'node:assert/strict';
 import { pino } from 'pino';
 import sinon from 'sinon';
 import type { AuditEvent } from '../../../../../src/agent/linux/audit/event.ts';
-import { FloodWatch } from '../../../../../src/agent/linux/audit/flood-watch.ts';
+import { FloodWatch, RecentLosses } from '../../../../../src/agent/linux/audit/flood-watch.ts';
 import { RUNNING } from '../../../../../src/agent/linux/audit/status.ts';
 import type { ProcessConnector } from '../../../../../src/agent/linux/processes/connector/connector.ts';
 import { decodeEvent } from '../../../../../src/agent/linux/processes/connector/messages.ts';
 import { ExcludedStarts } from '../../../../../src/agent/linux/streams/excluded-starts.ts';
 import { systemClock } from '../../../../../src/core/base/clock.ts';
+import { seconds } from '../../../../../src/core/base/duration.ts';
 import type { AuditFlood } from '../../../../../src/core/contract/streams.ts';
 import { execOf } from '../../processes/connector/datagrams.ts';
 
@@ -22,6 +23,11 @@ describe('FloodWatch', () => {
   /** Starts that the process connector has to report. */
   let executed: number;
   let canCount: boolean;
+  /** Whether the process connector fails. */
+  let isBroken: boolean;
+  /** How often the process connector was closed. */
+  let closed: number;
+  let logged: { readonly level: number; readonly msg: string; readonly err: Error }[];
   let changed: sinon.SinonSpy;
   let watch: FloodWatch;
 
@@ -31,10 +37,13 @@ describe('FloodWatch', () => {
     excluded = 0;
     executed = 0;
     canCount = true;
+    isBroken = false;
+    closed = 0;
+    logged = [];
     changed = sinon.spy();
     watch = new FloodWatch({
       clock: systemClock,
-      log: pino({ level: 'silent' }),
+      log: pino({ level: 'warn' }, { write: (line: string) => logged.push(JSON.parse(line)) }),
       changed,
       flooded: (flood) => floods.push(flood),
       excluded: (count) => (excluded += count),
@@ -51,13 +60,14 @@ describe('FloodWatch', () => {
 
   const connector = {
     read(take: (event: typeof SEEN) => void) {
+      if (isBroken) throw new Error('the connector is closed');
       if (executed === 0) return false;
       executed -= 1;
       take(SEEN);
       return true;
     },
     takeDropped: () => 0,
-    close() {},
+    close: () => (closed += 1),
   } as unknown as ProcessConnector;
 
   const starts = (uid: number, count: number, { euid = uid, commandLine = 'x' } = {}): void =>
@@ -195,6 +205,106 @@ describe('FloodWatch', () => {
     assert.equal(excluded, 1_995);
   });
 
+  it('counts the starts that are still excluded when it is closed', () => {
+    starts(2_001, 900);
+    watch.lose(300);
+    look();
+    executed = 7;
+    watch.settle(new Date(0));
+    watch.close();
+    assert.equal(excluded, 7);
+    assert.deepEqual(watch.excludedOwners, []);
+  });
+
+  it('is due every 250 ms, once 100 records were read, events were lost, or starts are excluded', () => {
+    time.tick(250);
+    assert.equal(watch.isDue(99), false);
+    assert.equal(watch.isDue(1), true);
+    look();
+    time.tick(249);
+    watch.lose(1);
+    assert.equal(watch.isDue(0), false);
+    time.tick(1);
+    assert.equal(watch.isDue(0), true);
+    starts(2_001, 900);
+    look({ backlog: RUNNING.backlogLimit / 2 });
+    time.tick(250);
+    assert.equal(watch.isDue(0), true);
+  });
+
+  it('ends the exclusion when the flood is over, and closes the counter ten seconds later', () => {
+    starts(2_001, 900);
+    watch.lose(300);
+    look();
+    for (let second = 0; second < 30; second += 1) {
+      executed = 200;
+      look();
+      watch.settle(new Date());
+    }
+    assert.deepEqual(watch.excludedOwners, [2_001], 'while 200 starts per second are excluded');
+    let ended = 0;
+    while (watch.excludedOwners.length > 0 && ended < 30) {
+      ended += 1;
+      look();
+      watch.settle(new Date());
+    }
+    assert.ok(ended <= 5, `ended after ${ended} s`);
+    assert.equal(closed, 0);
+    time.tick(9 * SECOND);
+    watch.settle(new Date());
+    assert.equal(closed, 0);
+    time.tick(SECOND);
+    watch.settle(new Date());
+    assert.equal(closed, 1);
+  });
+
+  it('ends the exclusion if excluded starts can no longer be counted, or another audit daemon starts', () => {
+    for (const end of [() => watch.settle(new Date()), () => look({ mayExclude: false })]) {
+      isBroken = false;
+      starts(2_001, 900);
+      watch.lose(300);
+      look();
+      assert.deepEqual(watch.excludedOwners, [2_001]);
+      isBroken = true;
+      end();
+      assert.deepEqual(watch.excludedOwners, []);
+      time.tick(3_600 * SECOND);
+    }
+  });
+
+  it('excludes no user without a way to count starts', () => {
+    watch = new FloodWatch({ clock: systemClock, log: pino({ level: 'silent' }) });
+    starts(2_001, 900);
+    watch.lose(300);
+    look();
+    assert.deepEqual(watch.excludedOwners, []);
+  });
+
+  it('reports each of two users once per minute, with the end of the exclusion', () => {
+    for (let round = 0; round < 4; round += 1) {
+      starts(2_001, 900);
+      starts(2_002, 900);
+      watch.lose(300);
+      look();
+    }
+    assert.deepEqual(floods.map(({ userId }) => userId).sort(), [2_001, 2_002]);
+    const [first] = floods;
+    assert.equal((first?.excludedUntil?.getTime() ?? 0) - (first?.time.getTime() ?? 0), 60 * SECOND);
+  });
+
+  it('logs the user, the lost events, the end of the exclusion and a remedy', () => {
+    starts(2_001, 900);
+    watch.lose(300);
+    look();
+    const { level, msg, err } = logged[0] ?? assert.fail('nothing was logged');
+    assert.deepEqual([level, msg], [40, "A user floods the kernel's audit."]);
+    assert.match(
+      err.message,
+      /^user 2001 causes 100 % of the audit records; 300 events were lost\. Until 2026-01-01T00:01:01/,
+    );
+    assert.match(JSON.stringify(err), /ps -fu 2001.*user-2001\.slice/);
+  });
+
   it('treats the ids of a block of subordinate ids as one user', () => {
     for (let id = 165_536; id < 165_636; id += 1) starts(id, 10);
     watch.lose(300);
@@ -208,5 +318,35 @@ describe('FloodWatch', () => {
     watch.lose(300);
     look();
     assert.deepEqual(watch.excludedOwners, []);
+  });
+});
+
+describe('RecentLosses', () => {
+  it('counts the losses of the last five minutes if events arrive every second', () => {
+    const losses = new RecentLosses();
+    for (let second = 0; second <= 900; second += 1) losses.add(seconds(second), { arrived: 9, lost: 1 });
+    const { lost, share } = losses.tooMany(seconds(900)) ?? { lost: 0, share: 0 };
+    assert.ok(lost > 290 && lost <= 300, `${lost} lost`); // in steps of ten seconds
+    assert.equal(share, 0.1);
+  });
+
+  it('ignores fewer than ten lost events, even if all are lost', () => {
+    const losses = new RecentLosses();
+    losses.add(seconds(0), { lost: 9 });
+    assert.equal(losses.tooMany(seconds(1)), undefined);
+    losses.add(seconds(1), { lost: 1 });
+    assert.deepEqual(losses.tooMany(seconds(1)), { lost: 10, share: 1 });
+  });
+
+  it('ignores a loss of 1 %, and returns a greater one', () => {
+    for (const [arrived, isIgnored] of [
+      [990, true],
+      [989, false],
+    ] as const) {
+      const losses = new RecentLosses();
+      losses.add(seconds(0), { arrived });
+      losses.add(seconds(1), { lost: 10 });
+      assert.equal(losses.tooMany(seconds(2)) === undefined, isIgnored, `of ${arrived + 10} events`);
+    }
   });
 });
