@@ -21,13 +21,6 @@ export const PROGRAM = 'usr/lib/vakt';
 /** The Node that runs the program, independent of the caller's PATH: Debian's, or the one in the package. */
 const DEBIAN_NODE = '/usr/bin/node';
 const OWN_NODE = `${PROGRAM}/node`;
-/** Folders that are created even if empty, or have a special mode. */
-const FOLDERS: Readonly<Record<string, number>> = {
-  // A user who could list it could keep it locked (SECURITY.md, "Locked folders").
-  'etc/vakt': 0o711,
-  'etc/vakt/secrets': 0o700,
-};
-
 /** A Node that is shipped in the package, for systems whose Node is too old. */
 export interface ShippedNode {
   readonly version: string;
@@ -63,14 +56,15 @@ export function debianPackage(options: Contents): DebianPackage {
   const { architecture, seconds, node } = options;
   const { version } = JSON.parse(readFileSync(join(TOP, 'package.json'), 'utf8')) as { version: string };
   const name = node === undefined ? 'vakt' : 'vakt-with-node';
-  const installed = withFolders([...programFiles(options), ...systemFiles(options, { name, version })], FOLDERS);
+  const installed = withFolders([...programFiles(options), ...systemFiles(options, { name, version })]);
   const files = installed.flatMap((entry) => (entry.kind === 'file' ? [entry] : []));
   const control: Entry[] = [
     file('control', controlFile({ name, version, architecture, files })),
     file('md5sums', files.map(({ path, contents }) => `${md5(contents)}  ${path}\n`).join('')),
-    file('conffiles', '/etc/vakt/agent.json\n'),
     // The code cache is made for one Node. Its own Node comes with a new version of the package.
     ...(node === undefined ? [file('triggers', `interest-noawait ${DEBIAN_NODE}\n`)] : []),
+    // No conffile, and no folder in /etc: every device's agent.json differs from any that a package could bring, so that an
+    // unattended upgrade would end at a question.
     ...['postinst', 'postrm', 'prerm'].map((name) =>
       file(name, readFileSync(join(TOP, 'packaging/debian', name)), 0o755),
     ),
@@ -179,7 +173,7 @@ function systemFiles(options: Contents, product: { readonly name: string; readon
   });
   const documents = `usr/share/doc/${product.name}`;
   return [
-    file('etc/vakt/agent.json', from('config/agent.json')),
+    file(`${PROGRAM}/config/agent.json`, from('config/agent.json')),
     ...['vakt.service', 'vakt.socket'].map((unit) => file(`usr/lib/systemd/system/${unit}`, from(`config/${unit}`))),
     file(`${documents}/copyright`, copyright),
     file(`${documents}/changelog.gz`, gzip(from('CHANGELOG.md'))),
@@ -201,19 +195,13 @@ const file = (path: string, contents: Uint8Array | string, mode = 0o644): File =
   contents: Buffer.from(contents),
 });
 
-/**
- * Sorts entries, and adds every parent folder before its contents.
- *
- * @param special folders that have a special mode, or are empty
- */
-export function withFolders(entries: readonly Entry[], special: Readonly<Record<string, number>>): Entry[] {
-  const folders = new Map(Object.entries(special));
-  for (const { path } of [...entries, ...[...folders.keys()].map((path) => ({ path: `${path}/` }))]) {
-    for (let folder = dirname(path); folder !== '.'; folder = dirname(folder)) {
-      if (!folders.has(folder)) folders.set(folder, 0o755);
-    }
+/** Sorts entries, and adds every parent folder before its contents. */
+export function withFolders(entries: readonly Entry[]): Entry[] {
+  const folders = new Set<string>();
+  for (const { path } of entries) {
+    for (let folder = dirname(path); folder !== '.'; folder = dirname(folder)) folders.add(folder);
   }
-  const all = [...entries, ...[...folders].map(([path, mode]): Entry => ({ kind: 'folder', path, mode }))];
+  const all = [...entries, ...[...folders].map((path): Entry => ({ kind: 'folder', path, mode: 0o755 }))];
   return all.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 

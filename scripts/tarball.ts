@@ -30,7 +30,7 @@ export function tarball(options: Contents): { readonly name: string; readonly co
   });
   const additionalFiles = Object.entries(BESIDE).map(([path, mode]) => from(path, mode));
   const licences = from('LICENSES.txt', 0o644, join(options.program, 'LICENSES.txt'));
-  const entries = withFolders([...program, ...additionalFiles, licences], {});
+  const entries = withFolders([...program, ...additionalFiles, licences]);
   return {
     name: `vakt-${version}-linux-${options.architecture}.tar.gz`,
     contents: gzip(tar(entries, options.seconds)),

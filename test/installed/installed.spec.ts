@@ -56,7 +56,7 @@ const debian = (deb: () => string, name: string): Omit<Installation, 'suite' | '
     system.must('install', '-m', '0600', '/run/emulator/module.key', '/etc/vakt/secrets/module.key');
     system.must('systemctl', 'enable', '--now', 'vakt');
   },
-  upgrade: (system) => void system.must('dpkg', '--install', '--force-confold', deb()),
+  upgrade: (system) => void system.must('dpkg', '--install', deb()),
   purge: (system) => void system.must('dpkg', '--purge', name),
   from: { deb, name },
 });
@@ -359,15 +359,23 @@ for (const [kind, installation] of Object.entries(INSTALLATIONS)) {
 
     if (from !== undefined) {
       const { deb, name } = from;
-      /** Builds the same package with another version, as `name_VERSION.deb` in a folder; optionally with another agent.json. */
-      const repacked = (version: string, { hasOtherDefaults = false } = {}): string => {
+      /**
+       * Builds the same package with another version, as `name_VERSION.deb` in a folder; optionally with another example of
+       * agent.json, or with agent.json as a conffile, as it was up to version 0.1.0.
+       */
+      const repacked = (version: string, { hasOtherExample = false, hasConffile = false } = {}): string => {
         const tree = '/var/tmp/repacked';
         const file = `/var/tmp/repository/${name}_${version}.deb`;
         system.must('mkdir', '-p', '/var/tmp/repository');
         system.must('rm', '-rf', tree);
         system.must('dpkg-deb', '--raw-extract', deb(), tree);
         system.must('sed', '-i', `s/^Version: .*/Version: ${version}/`, `${tree}/DEBIAN/control`);
-        if (hasOtherDefaults) system.must('sh', '-c', `echo '// new' >>${tree}/etc/vakt/agent.json`);
+        const example = `${tree}/usr/lib/vakt/config/agent.json`;
+        if (hasOtherExample) system.must('sh', '-c', `echo '// new' >>${example}`);
+        if (hasConffile) {
+          system.must('install', '-D', '-m', '0644', example, `${tree}/etc/vakt/agent.json`);
+          system.must('sh', '-c', `echo /etc/vakt/agent.json >${tree}/DEBIAN/conffiles`);
+        }
         system.must('dpkg-deb', '-Znone', '--build', tree, file);
         system.must('rm', '-rf', tree);
         return file;
@@ -383,29 +391,45 @@ for (const [kind, installation] of Object.entries(INSTALLATIONS)) {
       };
       const installed = () => system.must('dpkg-query', '--show', `--showformat=\${Version} \${Status}`, name);
 
-      it("keeps its state during a downgrade and an upgrade by Mender's dpkg -i", async () => {
+      /** Installs a package as Mender does: by dpkg -i, with nobody who could answer a question. */
+      const change = async (file: string, version: string, ...options: string[]) => {
         const { agentId } = status();
-        let process = shown('MainPID');
-        system.must('dpkg', '-i', repacked('0.0.1'));
+        const process = shown('MainPID');
+        system.must('dpkg', ...options, '-i', file);
         await untilRestarted(process, agentId);
-        assert.equal(installed(), '0.0.1 install ok installed');
-
-        process = shown('MainPID');
-        const newer = repacked('9.0.0', { hasOtherDefaults: true });
-        const asked = system.run('dpkg', '-i', newer);
-        assert.notEqual(asked.status, 0);
-        assert.match(asked.output, /conffile/); // its prompt about agent.json is not answered
-        assert.equal(isUp(), true);
-        system.must('sh', '-c', 'echo force-confold >/etc/dpkg/dpkg.cfg.d/vakt');
-        system.must('dpkg', '-i', newer);
-        await untilRestarted(process, agentId);
-        assert.equal(installed(), '9.0.0 install ok installed');
+        assert.equal(installed(), `${version} install ok installed`);
         assert.equal(system.must('cat', '/etc/vakt/agent.json'), JSON.stringify(CONFIGURATION));
+      };
 
-        process = shown('MainPID');
-        system.must('dpkg', '-i', deb());
-        await untilRestarted(process, agentId);
-        system.must('sh', '-c', 'rm -f /etc/dpkg/dpkg.cfg.d/vakt /etc/vakt/agent.json.dpkg-*');
+      it("keeps its configuration and its state during an unattended downgrade and upgrade by Mender's dpkg -i", async () => {
+        await change(repacked('0.0.1'), '0.0.1');
+        await change(repacked('9.0.0', { hasOtherExample: true }), '9.0.0');
+      });
+
+      it('keeps both when it replaces a package whose agent.json was a conffile, and when that one comes back', async () => {
+        const older = repacked('0.1.0~older', { hasConffile: true });
+        // A package of that time asks, since it doesn't know the file.
+        await change(older, '0.1.0~older', '--force-confold');
+        const [current = ''] = system.must('dpkg-deb', '--field', deb(), 'Version').trim().split('\n');
+        await change(deb(), current);
+        await change(older, '0.1.0~older');
+        await change(repacked('9.0.0', { hasOtherExample: true }), '9.0.0');
+        await change(deb(), current);
+      });
+
+      it('is removed without a complaint, and continues with its state when it is installed again', async () => {
+        const { agentId } = status();
+        const removal = system.run('apt-get', '-y', 'remove', name);
+        assert.equal(removal.status, 0, removal.output);
+        assert.doesNotMatch(removal.output, /warning|not empty|failed|daemon-reload/i);
+        assert.equal(system.must('cat', '/etc/vakt/agent.json'), JSON.stringify(CONFIGURATION));
+        const installation = system.run('dpkg', '-i', deb());
+        assert.equal(installation.status, 0, installation.output);
+        assert.doesNotMatch(installation.output, /warning|daemon-reload/i);
+        await system.until('up anew', seconds(60), isUp);
+        await system.until('answering', seconds(20), isAnswering);
+        assert.equal(status().agentId, agentId);
+        await untilMessage(seconds(60));
       });
 
       it('keeps its state during changes of version from a private repository by the commands of Device Update', async () => {
@@ -425,21 +449,16 @@ for (const [kind, installation] of Object.entries(INSTALLATIONS)) {
           'Dir::Etc::SourceParts=-',
         ];
         const apt = (...args: string[]) => system.must('apt-get', ...own.flatMap((option) => ['-o', option]), ...args);
-        const keepConfiguration = ['confdef', 'confold'].flatMap((what) => ['-o', `Dpkg::Options::=--force-${what}`]);
         system.must('mkdir', '-p', '/var/tmp/apt/lists/partial');
         apt('update');
         for (const version of ['9.0.0', '0.0.1', current]) {
           const process = shown('MainPID');
-          apt('-y', '--allow-downgrades', ...keepConfiguration, 'install', `${name}=${version}`);
+          apt('-y', '--allow-downgrades', 'install', `${name}=${version}`);
           await untilRestarted(process, agentId);
           assert.equal(installed(), `${version} install ok installed`);
         }
         assert.equal(system.must('cat', '/etc/vakt/agent.json'), JSON.stringify(CONFIGURATION));
-        system.must(
-          'sh',
-          '-c',
-          'rm -rf /var/tmp/repository /var/tmp/apt /var/tmp/sources.list /etc/vakt/agent.json.dpkg-*',
-        );
+        system.must('rm', '-rf', '/var/tmp/repository', '/var/tmp/apt', '/var/tmp/sources.list');
       });
     }
 
@@ -448,7 +467,7 @@ for (const [kind, installation] of Object.entries(INSTALLATIONS)) {
         const { agentId } = status();
         for (const deb of exchange) {
           const process = shown('MainPID');
-          system.must('dpkg', '--install', '--force-confold', deb());
+          system.must('dpkg', '--install', deb());
           await system.until('up with another program', seconds(60), () => isUp() && shown('MainPID') !== process);
           const [, replaced = ''] = /^rc {2}(\S+)/m.exec(system.must('dpkg', '--list', 'vakt*')) ?? [];
           // Mostly dpkg has dropped it by now, since the other package owns all of its files.

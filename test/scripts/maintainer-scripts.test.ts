@@ -1,7 +1,17 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
+import { EXAMPLE_HUB, readLocalSettings } from '../../src/agent/config/local.ts';
 import { temporaryFolder } from '../harness/folders.ts';
 import { require } from '../harness/require.ts';
 
@@ -152,6 +162,29 @@ describe("the Debian packages' maintainer scripts", () => {
     run('postinst', 'abort-remove');
     assert.match(run('postinst', 'configure', ''), /not running/);
     assert.doesNotMatch(log(), /systemctl/);
+  });
+
+  describe('the configuration', () => {
+    const file = () => join(root, 'etc/vakt/agent.json');
+
+    it('is written at the first installation, so that the agent asks for the name of the hub', () => {
+      rmSync(join(root, 'etc/vakt'), { recursive: true });
+      run('postinst', 'configure', '');
+      const { hub } = readLocalSettings(file(), {});
+      assert.equal(hub.hostName, EXAMPLE_HUB);
+      assert.equal(statSync(join(root, 'etc/vakt')).mode & 0o777, 0o711);
+      assert.equal(statSync(join(root, 'etc/vakt/secrets')).mode & 0o777, 0o700);
+    });
+
+    it('of an operator is never changed, and a deleted one is not written again by an upgrade', () => {
+      writeFileSync(file(), '{}');
+      run('postinst', 'configure', '');
+      run('postinst', 'configure', '0.1.0');
+      assert.equal(readFileSync(file(), 'utf8'), '{}');
+      rmSync(file());
+      run('postinst', 'configure', '0.1.0');
+      assert.equal(existsSync(file()), false);
+    });
   });
 
   describe('at a purge', () => {
