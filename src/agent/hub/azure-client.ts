@@ -19,7 +19,7 @@ import type { Network } from '../../core/network/network.ts';
 import type { Identity, Presentation } from '../identity/identity.ts';
 import type { StateFolder } from '../state/state-folder.ts';
 import { HOST_SETTINGS } from './classify-error.ts';
-import { type Credential, endOf, renewalWithin } from './credential.ts';
+import { type Credential, credentialOf, endOf, renewalWithin } from './credential.ts';
 import { FileWatch } from './file-watch.ts';
 import { RepeatedErrorLog } from './repeated-error-log.ts';
 import type { Session } from './session.ts';
@@ -295,9 +295,9 @@ export class AzureHubClient implements HubClient, Service {
   }
 
   #connected({ presentation, transport }: Session): void {
-    const { proof, module, deviceCertificateExpiresAt } = presentation;
+    const { proof, module, deviceCertificate } = presentation;
     this.#attempt = this.#attemptWith(presentation, transport);
-    this.#credential = { proof: proof.kind, expiresAt: proof.expiresAt, deviceCertificateExpiresAt };
+    this.#credential = credentialOf(proof, deviceCertificate);
     this.#refusal = undefined;
     if (this.#quota?.hub !== module.hostName) this.#quota = undefined;
     this.#identity.accepted?.(presentation);

@@ -1,20 +1,27 @@
-import { type Duration, days, milliseconds, minutes } from '../../core/base/duration.ts';
+import { type Duration, milliseconds, minutes } from '../../core/base/duration.ts';
 import type { HubStatus } from '../../core/contract/hub.ts';
+import type { CertificateEnd, Proof } from '../identity/identity.ts';
 
 /** What the latest connection was authenticated by, and when that expires. */
 export interface Credential {
-  readonly proof: 'token' | 'certificate';
-  readonly expiresAt: Date;
+  readonly proof: Proof['kind'];
+  readonly end: CertificateEnd;
   /** As of Presentation. */
-  readonly deviceCertificateExpiresAt?: Date | undefined;
+  readonly deviceCertificate?: CertificateEnd | undefined;
 }
 
 /**
- * How long before its expiry a credential counts as expiring soon. A certificate is replaced by an operator or by a service
- * that may have failed. A token is renewed by the agent 15 minutes before it expires; later than that, the renewal failed
- * or was delayed, for example because the clock was set or the machine was suspended.
+ * How long before its expiry a token counts as expiring soon. The agent renews it 15 minutes before it expires; later than
+ * that, the renewal failed or was delayed, for example because the clock was set or the machine was suspended.
  */
-const NOTICE: Readonly<Record<Credential['proof'], Duration>> = { certificate: days(30), token: minutes(10) };
+const NOTICE_OF_TOKEN = minutes(10);
+
+/** @param proof of the latest connection */
+export function credentialOf(proof: Proof, deviceCertificate: CertificateEnd | undefined): Credential {
+  const { kind, expiresAt } = proof;
+  const dueAt = kind === 'certificate' ? proof.dueAt : new Date(expiresAt.getTime() - NOTICE_OF_TOKEN);
+  return { proof: kind, end: { expiresAt, dueAt }, deviceCertificate };
+}
 
 /**
  * The device's certificate, if any, is reported instead of the token once it expires soon: without it there will be no
@@ -23,14 +30,13 @@ const NOTICE: Readonly<Record<Credential['proof'], Duration>> = { certificate: d
  * @param isUsed whether the agent is connected; otherwise a token's expiry doesn't matter: each connection has a new one
  */
 export function endOf(
-  { proof, expiresAt, deviceCertificateExpiresAt }: Credential,
+  { proof, end, deviceCertificate }: Credential,
   { isUsed, now }: { isUsed: boolean; now: Date },
 ): Pick<HubStatus['credential'], 'expiresAt' | 'expiresSoon'> {
-  const isNear = (end: Date, kind: Credential['proof']) => end.getTime() - now.getTime() < NOTICE[kind];
-  if (deviceCertificateExpiresAt !== undefined && isNear(deviceCertificateExpiresAt, 'certificate')) {
-    return { expiresAt: deviceCertificateExpiresAt, expiresSoon: true };
+  if (deviceCertificate !== undefined && now > deviceCertificate.dueAt) {
+    return { expiresAt: deviceCertificate.expiresAt, expiresSoon: true };
   }
-  return { expiresAt, expiresSoon: isNear(expiresAt, proof) && (isUsed || proof === 'certificate') };
+  return { expiresAt: end.expiresAt, expiresSoon: now > end.dueAt && (isUsed || proof === 'certificate') };
 }
 
 /** How much earlier than it must be a connection may be replaced, as a part of its age. */

@@ -1,5 +1,6 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { sourceOf } from '../../core/base/credential-copies.ts';
+import { days } from '../../core/base/duration.ts';
 import { AgentError, messageOf } from '../../core/base/errors.ts';
 import { readNamedFile } from '../../core/base/plain-file.ts';
 import { readSecretFile } from '../../core/base/secret-file.ts';
@@ -30,6 +31,9 @@ export interface ClientCertificate {
 const MAX_FILE_BYTES = 64 * 1024;
 /** OpenSSL's servers verify at most 100, hubs about 10; every connection sends them all. */
 const LONGEST_CHAIN = 10;
+/** The last part of its life in which a certificate expires soon. */
+const NOTICE = 1 / 4;
+const LONGEST_NOTICE = days(30);
 
 /**
  * Reads a client certificate with its chain and its private key. Both files are read each time.
@@ -64,7 +68,7 @@ function readText(path: string): string {
 function parsed(pem: string, path: string): X509Certificate {
   try {
     const certificate = new X509Certificate(pem);
-    if (Number.isNaN(endOf(certificate).getTime())) throw new Error('its dates are malformed');
+    if (Number.isNaN(dueDateOf(certificate).getTime())) throw new Error('its dates are malformed');
     return certificate;
   } catch (error) {
     throw unusable(path, `contains a malformed certificate: ${messageOf(error)}`);
@@ -83,6 +87,12 @@ export const secretLinesOf = (key: string): readonly string[] =>
 /** Node 20 has the dates only as text, such as `Nov 26 17:04:06 2027 GMT`. */
 export const beginningOf = ({ validFrom }: X509Certificate): Date => new Date(validFrom);
 export const endOf = ({ validTo }: X509Certificate): Date => new Date(validTo);
+
+/** When the certificate begins to expire soon. Authorities issue certificates for years, but also for a day or an hour. */
+export function dueDateOf(certificate: X509Certificate): Date {
+  const [begins, ends] = [beginningOf(certificate).getTime(), endOf(certificate).getTime()];
+  return new Date(ends - Math.min(LONGEST_NOTICE, (ends - begins) * NOTICE));
+}
 
 const PRIVATE_KEY = /-----BEGIN ((?:[A-Z]+ )?PRIVATE KEY)-----[^-]+-----END \1-----/;
 /** By PKCS #8, or by the older form with headers (RFC 1421). */

@@ -1,13 +1,14 @@
 import type { X509Certificate } from 'node:crypto';
 import { type Clock, isPlausible } from '../../core/base/clock.ts';
 import { thenUsed } from '../../core/base/credential-copies.ts';
-import { type Duration, days, minutes, seconds } from '../../core/base/duration.ts';
+import { type Duration, minutes, seconds } from '../../core/base/duration.ts';
 import { AgentError, type FailureId, toAgentError } from '../../core/base/errors.ts';
 import { HubFailure } from '../../core/contract/hub.ts';
 import {
   beginningOf,
   type CertificateFiles,
   type ClientCertificate,
+  dueDateOf,
   endOf,
   readClientCertificate,
 } from './certificate-file.ts';
@@ -19,6 +20,8 @@ export interface ExpectedName {
   readonly commonName: string;
   /** The settings that name it, for the remedy. */
   readonly settings: string;
+  /** Whether a self-signed certificate may have another CN: the hub identifies it by its thumbprint. */
+  readonly orThumbprint?: boolean;
 }
 
 export interface UsableCertificate extends ClientCertificate {
@@ -29,8 +32,6 @@ export interface UsableCertificate extends ClientCertificate {
 const RENEWAL: Duration = seconds(2);
 /** A new certificate begins at its issuer's time, and this device's clock may be slow. */
 const SKEW: Duration = minutes(5);
-/** As in hub/credential.ts, which computes the status. */
-const EXPIRES_SOON: Duration = days(30);
 
 /**
  * Reads a client certificate, and checks all that can be checked without a network: that it belongs to its key, is valid
@@ -53,11 +54,17 @@ export async function usableCertificate(
     signal.throwIfAborted();
     certificate = await orFail(read);
   }
-  onStep?.(stepOf(certificate, clock.now()));
+  onStep?.(stepOf(certificate, expected, clock.now()));
   const { certificate: pem, key, certificates } = certificate;
   return {
     ...certificate,
-    proof: { kind: 'certificate', certificate: pem, key, expiresAt: endOf(certificates[0]) },
+    proof: {
+      kind: 'certificate',
+      certificate: pem,
+      key,
+      expiresAt: endOf(certificates[0]),
+      dueAt: dueDateOf(certificates[0]),
+    },
   };
 }
 
@@ -88,11 +95,11 @@ function checkKey({ files, certificates: [own, ...chain], privateKey }: ClientCe
   throw new AgentError('CERTIFICATE_FILE_UNUSABLE', message, `${remedy}${oncePut(files)}.`);
 }
 
-function checkName({ files, certificates: [own] }: ClientCertificate, { commonName, settings }: ExpectedName): void {
-  const actual = commonNameOf(own);
-  if (actual === commonName) return;
-  const has = actual === undefined ? 'no CN' : `the CN ${JSON.stringify(actual)}`;
-  const message = `the certificate in ${files.certificateFile} has ${has} instead of ${JSON.stringify(commonName)}`;
+function checkName({ files, certificates: [own] }: ClientCertificate, expected: ExpectedName): void {
+  const { commonName, settings, orThumbprint } = expected;
+  const misnamed = misnamedAs(own, expected);
+  if (misnamed === undefined || (orThumbprint === true && isSelfSigned(own))) return;
+  const message = `the certificate in ${files.certificateFile} has ${misnamed}`;
   const remedy = `Use a certificate whose CN is ${JSON.stringify(commonName)}, or correct ${settings}${oncePut(files)}.`;
   throw new AgentError('CERTIFICATE_WRONG_NAME', message, remedy);
 }
@@ -118,6 +125,16 @@ function checkDates({ files, certificates: [own] }: ClientCertificate, now: Date
 const oncePut = ({ certificateFile, keyFile }: CertificateFiles, byItself?: string): string =>
   thenUsed([certificateFile, keyFile], byItself);
 
+/** Which name it has instead of the expected one. */
+function misnamedAs(own: X509Certificate, { commonName }: ExpectedName): string | undefined {
+  const actual = commonNameOf(own);
+  if (actual === commonName) return undefined;
+  const has = actual === undefined ? 'no CN' : `the CN ${JSON.stringify(actual)}`;
+  return `${has} instead of ${JSON.stringify(commonName)}`;
+}
+
+const isSelfSigned = (own: X509Certificate): boolean => own.issuer === own.subject && own.verify(own.publicKey);
+
 /** The subject's CN; the last one, the most specific, if there are several. */
 export function commonNameOf(certificate: X509Certificate): string | undefined {
   const names = certificate.toLegacyObject().subject.CN as unknown as string | string[] | undefined;
@@ -125,11 +142,10 @@ export function commonNameOf(certificate: X509Certificate): string | undefined {
 }
 
 /** For `vakt check`. */
-function stepOf({ files, certificates }: ClientCertificate, now: Date): Step {
+function stepOf({ files, certificates }: ClientCertificate, expected: ExpectedName, now: Date): Step {
   const [own] = certificates;
   const { certificateFile, keyFile } = files;
-  const isSelfSigned = own.issuer === own.subject && own.verify(own.publicKey);
-  const issuer = isSelfSigned ? 'self-signed' : `issued by ${shown(own.issuer)}`;
+  const issuer = isSelfSigned(own) ? 'self-signed' : `issued by ${shown(own.issuer)}`;
   const chain = certificates.length === 1 ? '' : `, with ${certificates.length - 1} more of its chain`;
   const text = `${certificateFile}: ${shown(own.subject)}, ${issuer}${chain}, valid until ${day(endOf(own))}`;
   const details = certificates.map((certificate, index) => detail(certificate, index));
@@ -137,15 +153,18 @@ function stepOf({ files, certificates }: ClientCertificate, now: Date): Step {
     const next = certificates[index + 1];
     return next !== undefined && !isIssuer(next, certificate);
   });
+  const misnamed = misnamedAs(own, expected);
   const expired = certificates.find((certificate) => endOf(certificate) < now);
   const remedy =
-    endOf(own).getTime() - now.getTime() < EXPIRES_SOON
+    now > dueDateOf(own)
       ? `Renew it soon: write the new certificate to ${certificateFile} and its key to ${keyFile}${oncePut(files, '; the agent then connects with them, without a restart')}.`
       : expired !== undefined
         ? `Replace the certificate ${shown(expired.subject)} in ${certificateFile}, which expired on ${day(endOf(expired))}${oncePut(files)}.`
         : broken !== -1
           ? `Correct the order in ${certificateFile}: certificate ${broken + 2} did not sign certificate ${broken + 1}${oncePut(files)}.`
-          : undefined;
+          : misnamed !== undefined
+            ? `Register its thumbprint at the hub, which knows a self-signed certificate by that: its subject has ${misnamed}.`
+            : undefined;
   return { name: 'certificate', text, details, ...(remedy === undefined ? {} : { remedy }) };
 }
 

@@ -110,7 +110,7 @@ export const deviceCertificate = identityKind({
       credential: `the certificate in ${files.certificateFile}`,
       async proof(options) {
         const { usableCertificate } = await import('./client-certificate.ts');
-        const expected = { commonName: deviceId, settings: 'identity.deviceId' };
+        const expected = { commonName: deviceId, settings: 'identity.deviceId', orThumbprint: true } as const;
         const { proof } = await usableCertificate(files, expected, { ...options, clock });
         ({ key } = proof);
         return proof;

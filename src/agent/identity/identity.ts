@@ -17,6 +17,13 @@ export interface ModuleAddress {
   readonly trustedCa?: string;
 }
 
+/** The end of a certificate. */
+export interface CertificateEnd {
+  readonly expiresAt: Date;
+  /** From then on it expires soon: a quarter of its life before the end, at most 30 days. */
+  readonly dueAt: Date;
+}
+
 /** What authenticates one connection. */
 export type Proof =
   | {
@@ -25,14 +32,13 @@ export type Proof =
       readonly token: string;
       readonly expiresAt: Date;
     }
-  | {
+  | ({
       readonly kind: 'certificate';
       /** PEM: the certificate, then its chain. */
       readonly certificate: string;
       /** PEM. Secret. */
       readonly key: string;
-      readonly expiresAt: Date;
-    };
+    } & CertificateEnd);
 
 /** What one connection needs. */
 export interface Presentation {
@@ -40,8 +46,8 @@ export interface Presentation {
   readonly proof: Proof;
   /** Which of several credentials this is, for the status: `primary`, `secondary`, … */
   readonly source: string;
-  /** When the device's certificate expires, if the next presentation needs it although `proof` is another one. */
-  readonly deviceCertificateExpiresAt?: Date;
+  /** The end of the device's certificate, if the next presentation needs it although `proof` is another one. */
+  readonly deviceCertificate?: CertificateEnd;
 }
 
 /** A step of making a presentation, for `vakt check`. */

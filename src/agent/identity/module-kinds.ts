@@ -59,6 +59,7 @@ export const moduleCertificate = identityKind({
         const expected = {
           commonName: `${deviceId}/${moduleId}`,
           settings: 'identity.deviceId and identity.moduleId',
+          orThumbprint: true,
         };
         const { proof } = await usableCertificate(files, expected, { ...options, clock });
         ({ key } = proof);

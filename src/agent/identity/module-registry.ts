@@ -8,6 +8,7 @@ import { HubFailure, type RetryCause } from '../../core/contract/hub.ts';
 import { type Address, addressOf, hostAndPort } from '../../core/network/address.ts';
 import type { HttpAnswer } from '../../core/network/http.ts';
 import type { Network } from '../../core/network/network.ts';
+import type { Proof } from './identity.ts';
 import { TOKEN_LIFE } from './identity.ts';
 import { requestFailure, retryAfter } from './request-failure.ts';
 import { isSharedAccessKey, resourceOf, signSasToken } from './sas-token.ts';
@@ -18,7 +19,7 @@ export type DeviceProof =
   /** Base64. Secret. */
   | { readonly kind: 'key'; readonly key: string }
   /** PEM; the key is secret. */
-  | { readonly kind: 'certificate'; readonly certificate: string; readonly key: string; readonly expiresAt: Date };
+  | Extract<Proof, { kind: 'certificate' }>;
 
 /** A module in a hub's registry. */
 export interface RegistryEntry {

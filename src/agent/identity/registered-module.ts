@@ -63,7 +63,9 @@ export class RegisteredModule {
       module,
       proof: signModuleToken(module, current.key, clock.now()),
       source: current.source,
-      ...(device.kind === 'certificate' ? { deviceCertificateExpiresAt: device.expiresAt } : {}),
+      ...(device.kind === 'certificate'
+        ? { deviceCertificate: { expiresAt: device.expiresAt, dueAt: device.dueAt } }
+        : {}),
     };
   }
 

@@ -205,13 +205,15 @@ export const StatusSchema = v.strictObject({
     kind: text('identity.kind of the local file.'),
     expiresAt: v.exactOptional(
       time(
-        "Expiry of the credential in use, or of the device's certificate within 30 days of it; a token is renewed before.",
+        "Expiry of the credential in use, or of the device's certificate once that expires soon; a token is renewed before.",
       ),
     ),
     expiresSoon: v.exactOptional(
       v.pipe(
         v.boolean(),
-        v.description('It expires soon and was not renewed: a certificate within 30 days, a token within 10 minutes.'),
+        v.description(
+          'It expires soon and was not renewed: a certificate in the last quarter of its life, at most 30 days, a token in its last 10 minutes.',
+        ),
       ),
     ),
     hub: v.exactOptional(text('The hub of the latest connection, or of the latest attempt while there was none.')),

@@ -134,7 +134,8 @@ describe('AzureHubClient', () => {
     });
 
     it("shows when the device's certificate expires, if that is soon", async () => {
-      const deviceCertificateExpiresAt = new Date(systemClock.now().getTime() + days(29));
+      const expiry = new Date(systemClock.now().getTime() + days(29));
+      const deviceCertificate = { expiresAt: expiry, dueAt: systemClock.now() };
       const { identity } = moduleAccess({
         hostName: hub.hostName,
         deviceId,
@@ -143,9 +144,9 @@ describe('AzureHubClient', () => {
         gatewayHostName: `localhost:${hub.port}`,
       });
       const present = identity.present.bind(identity);
-      identity.present = async (options) => ({ ...(await present(options)), deviceCertificateExpiresAt });
+      identity.present = async (options) => ({ ...(await present(options)), deviceCertificate });
       const { expiresAt, expiresSoon } = (await start({ identity })).status().credential;
-      assert.deepEqual([expiresAt, expiresSoon], [deviceCertificateExpiresAt, true]);
+      assert.deepEqual([expiresAt, expiresSoon], [expiry, true]);
     });
 
     it('answers direct methods, on this connection and on the next', async () => {

@@ -13,6 +13,7 @@ const NOW = new Date('2026-05-01T12:00:00.000Z');
 const inTime = (span: number) => new Date(NOW.getTime() + span);
 
 describe('The end of a credential', () => {
+  const notice = { certificate: days(30), token: minutes(10) };
   for (const [proof, left, isUsed, expiresSoon] of [
     ['certificate', days(30), true, false],
     ['certificate', days(30) - 1, true, true],
@@ -28,7 +29,8 @@ describe('The end of a credential', () => {
     const expectation = `${expiresSoon ? 'is near' : 'is not near'} for a ${proof} that is ${isUsed ? '' : 'not '}used`;
     it(`${expectation} and has ${left / 1_000} s left`, () => {
       const expiresAt = inTime(left);
-      assert.deepEqual(endOf({ proof, expiresAt }, { isUsed, now: NOW }), { expiresAt, expiresSoon });
+      const end = { expiresAt, dueAt: inTime(left - notice[proof]) };
+      assert.deepEqual(endOf({ proof, end }, { isUsed, now: NOW }), { expiresAt, expiresSoon });
     });
   }
 });
@@ -42,9 +44,9 @@ describe("The end of a token of a device's certificate", () => {
     [-days(1), true, true],
   ] as const) {
     it(`is ${isTold ? "the certificate's" : "the token's"} when that has ${left / 1_000} s left`, () => {
-      const deviceCertificateExpiresAt = inTime(left);
-      const credential = { proof: 'token', expiresAt: token, deviceCertificateExpiresAt } as const;
-      const expiresAt = isTold ? deviceCertificateExpiresAt : token;
+      const deviceCertificate = { expiresAt: inTime(left), dueAt: inTime(left - days(30)) };
+      const credential = { proof: 'token', end: { expiresAt: token, dueAt: token }, deviceCertificate } as const;
+      const expiresAt = isTold ? deviceCertificate.expiresAt : token;
       assert.deepEqual(endOf(credential, { isUsed, now: NOW }), { expiresAt, expiresSoon: isTold });
     });
   }
@@ -66,7 +68,10 @@ describe('CredentialWatch', () => {
       state: 'connected',
       credential: {
         kind: 'moduleCertificate',
-        ...endOf({ proof: 'certificate', expiresAt }, { isUsed: true, now: systemClock.now() }),
+        ...endOf(
+          { proof: 'certificate', end: { expiresAt, dueAt: new Date(expiresAt.getTime() - days(30)) } },
+          { isUsed: true, now: systemClock.now() },
+        ),
       },
     });
     const reported = () => ({ securityAgent: { expiresSoon: status().credential.expiresSoon } });

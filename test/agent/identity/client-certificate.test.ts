@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { usableCertificate } from '../../../src/agent/identity/client-certificate.ts';
-import { type Duration, days, minutes, seconds } from '../../../src/core/base/duration.ts';
+import { type Duration, days, hours, minutes, seconds } from '../../../src/core/base/duration.ts';
 import type { FailureId } from '../../../src/core/base/errors.ts';
 import { CertificateAuthority, type IssuedCertificate, selfSigned } from '../../../src/emulator/certificates.ts';
 import { withCopies } from '../../harness/copies.ts';
@@ -43,6 +43,7 @@ describe('usableCertificate', () => {
       certificate: own.certificatePem,
       key: `${own.keyPem.trim()}\n`,
       expiresAt: notAfter,
+      dueAt: later(notAfter, -days(30)),
     });
   });
 
@@ -104,6 +105,37 @@ describe('usableCertificate', () => {
       const mixed = await refusal(use(), 'CERTIFICATE_FILE_UNUSABLE');
       assert.ok(mixed.error.remedy.endsWith(restart), mixed.error.remedy);
     });
+  });
+
+  for (const [life, notice] of [
+    [days(365), days(30)],
+    [days(30), days(7.5)],
+    [hours(1), minutes(15)],
+  ] as const) {
+    it(`says that a certificate of ${life / days(1)} days expires soon when ${notice / days(1)} days are left`, async () => {
+      const ends = later(notBefore, life);
+      const short = await selfSigned({ commonName: 'dev1/m', notBefore, notAfter: ends });
+      put(short.chainPem, short.keyPem);
+      const { proof } = await use(later(ends, -notice));
+      assert.deepEqual(proof.dueAt, later(ends, -notice));
+      assert.equal(options.steps.at(-1)?.remedy, undefined);
+      await use(later(ends, -notice + 1));
+      assert.match(options.steps.at(-1)?.remedy ?? '', /^Renew it soon: /);
+    });
+  }
+
+  it('accepts a self-signed certificate with another CN where the hub knows it by its thumbprint', async () => {
+    const useAs = (more: object) =>
+      usableCertificate(files, { commonName: 'dev2', settings: 's', ...more }, { ...options, clock: clockAt(during) });
+    assert.ok(await useAs({ orThumbprint: true }));
+    assert.match(
+      options.steps.at(-1)?.remedy ?? '',
+      /^Register its thumbprint at the hub.*the CN "dev1\/m" instead of "dev2"/,
+    );
+    await refusal(useAs({}), 'CERTIFICATE_WRONG_NAME');
+    const issued = await (await CertificateAuthority.create()).issue({ commonName: 'dev1/m', notBefore, notAfter });
+    put(issued.chainPem, issued.keyPem);
+    await refusal(useAs({ orThumbprint: true }), 'CERTIFICATE_WRONG_NAME');
   });
 
   it('refuses a certificate that begins later, with the time of the clock', async () => {

@@ -102,7 +102,7 @@ describe('deviceIdentity', () => {
 
   it('reports no expiry of a certificate if it uses a key', async () => {
     const presentation = await byKey().present(presenting());
-    assert.ok(!('deviceCertificateExpiresAt' in presentation));
+    assert.ok(!('deviceCertificate' in presentation));
   });
 
   it('asks the registry once, while the keys work', async () => {
@@ -254,12 +254,12 @@ describe('deviceIdentity', () => {
         ['certificate', 'registry'],
       );
       assert.deepEqual(hub.restRequests[0]?.caller, { deviceId: DEVICE, thumbprint: own.thumbprint });
-      assert.equal(presentation.deviceCertificateExpiresAt?.toISOString(), inSeconds(own.notAfter).toISOString());
+      assert.equal(presentation.deviceCertificate?.expiresAt.toISOString(), inSeconds(own.notAfter).toISOString());
     });
 
     it('sends no request with a certificate of another device', async () => {
       const identity = createIdentity(settings(), context);
-      const other = await selfSigned({ commonName: 'dev2' });
+      const other = await (await CertificateAuthority.create()).issue({ commonName: 'dev2' });
       write('device.pem', other.chainPem);
       write('device.pem.key', other.keyPem);
       const { error } = await failureOf(identity.present(presenting()), 'CERTIFICATE_WRONG_NAME', 'credentials');
@@ -361,7 +361,7 @@ describe('moduleCertificate', () => {
   });
 
   it('does not abort the start for a certificate with a wrong CN, but reports it before connecting', async () => {
-    own = await selfSigned({ commonName: DEVICE });
+    own = await (await CertificateAuthority.create()).issue({ commonName: DEVICE });
     const { error } = await failureOf(create().present(presenting()), 'CERTIFICATE_WRONG_NAME', 'credentials');
     assert.match(error.message, /has the CN "dev1" instead of "dev1\/azureiotsecurity"/);
   });

@@ -102,6 +102,7 @@ describe('ModuleRegistry', () => {
           certificate: own.chainPem,
           key: own.keyPem,
           expiresAt: own.notAfter,
+          dueAt: own.notAfter,
         } as const;
         assert.equal((await registry.create({ ...entry, deviceId: 'dev2' }, certificate, never)).length, 2);
         assert.equal(hub.restRequests[0]?.caller !== undefined && 'thumbprint' in hub.restRequests[0].caller, true);

@@ -182,8 +182,8 @@ describe('Identity by the provisioning service', () => {
     assert.deepEqual(identity.files, [certificateFile, keyFile]);
     const lines = secretLinesOf(leaf.keyPem);
     assert.ok(lines.length > 0 && lines.every((line) => identity.secrets().includes(line)));
-    const { deviceCertificateExpiresAt } = await arrive(identity, bed.hubs[0]);
-    assert.equal(deviceCertificateExpiresAt?.getTime(), Math.floor(leaf.notAfter.getTime() / 1_000) * 1_000);
+    const { deviceCertificate } = await arrive(identity, bed.hubs[0]);
+    assert.equal(deviceCertificate?.expiresAt.getTime(), Math.floor(leaf.notAfter.getTime() / 1_000) * 1_000);
     assert.ok(lines.every((line) => identity.secrets().includes(line)));
     const [request] = bed.hubs[0].restRequests;
     assert.equal(
