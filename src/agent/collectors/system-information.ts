@@ -27,7 +27,8 @@ export const systemInformation = periodic({
     TotalVirtualMemoryInKB: v.optional(integer('Physical memory plus swap, in units of 1024 bytes.')),
     FreeVirtualMemoryInKB: v.optional(integer('Free physical memory plus free swap, in units of 1024 bytes.')),
     ExtraDetails: extraDetails(
-      'KernelVersion: version of the kernel. Firmware: UEFI, BIOS or device tree. FirmwareVendor: vendor of the firmware. SecureBoot: on or off, ' +
+      'OsId, OsIdLike, OsCodename, OsBuildId: ID, ID_LIKE, VERSION_CODENAME and BUILD_ID of os-release, by which the distribution is ' +
+        'known to programs. KernelVersion: version of the kernel. Firmware: UEFI, BIOS or device tree. FirmwareVendor: vendor of the firmware. SecureBoot: on or off, ' +
         'if UEFI reports it. MachineVendor, MachineModel: of the machine. Hypervisor: the hypervisor, absent on bare metal. ' +
         'Container: the container runtime, if the agent runs in a container. Hypervisor and Container are named as by systemd-detect-virt(1).',
     ),
@@ -49,6 +50,10 @@ export const systemInformation = periodic({
         ...present('TotalVirtualMemoryInKB', facts.totalVirtualMemoryInKB),
         ...present('FreeVirtualMemoryInKB', facts.freeVirtualMemoryInKB),
         ...details({
+          OsId: facts.osId,
+          OsIdLike: facts.osIdLike,
+          OsCodename: facts.osCodename,
+          OsBuildId: facts.osBuildId,
           KernelVersion: facts.kernelVersion,
           Firmware: facts.firmware,
           FirmwareVendor: facts.biosVendor,

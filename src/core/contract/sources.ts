@@ -55,6 +55,11 @@ export interface SystemFacts {
   readonly osName?: string;
   readonly osVersion?: string;
   readonly osVendor?: string;
+  /** This and the next three are ID, ID_LIKE, VERSION_CODENAME and BUILD_ID of os-release(5). */
+  readonly osId?: string;
+  readonly osIdLike?: string;
+  readonly osCodename?: string;
+  readonly osBuildId?: string;
   readonly architecture: string;
   readonly hostName: string;
   /** Version of the firmware; on a board without firmware, of its boot loader. */

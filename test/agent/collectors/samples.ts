@@ -100,6 +100,8 @@ export const sources: Sources = {
   system: {
     facts: async () => ({
       osName: 'Debian GNU/Linux',
+      osId: 'debian',
+      osCodename: 'trixie',
       osVersion: '13',
       osVendor: 'debian',
       architecture: 'aarch64',

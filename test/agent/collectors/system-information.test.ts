@@ -23,6 +23,8 @@ describe('SystemInformation', () => {
         TotalVirtualMemoryInKB: 1_500_000,
         FreeVirtualMemoryInKB: 900_000,
         ExtraDetails: {
+          OsId: 'debian',
+          OsCodename: 'trixie',
           KernelVersion: '6.12.48',
           Firmware: 'UEFI',
           FirmwareVendor: 'U-Boot',
