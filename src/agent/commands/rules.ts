@@ -16,7 +16,7 @@ export const usage = `vakt rules list [--rules FOLDER] [--json]
        vakt rules explain ID [--rules FOLDER]
 
   list      the shipped rules and own ones
-  check     all faults of rule files, each with its line; a folder stands for its .yml files
+  check     all faults of rule files, each with its line, and rules that can never match; a folder stands for its .yml files
   test      which rules fire on which events: the shipped ones, or those of the files
   explain   what each selection of a rule looks for, what lowers its level, what else raises it, and what to do then
 
@@ -98,9 +98,12 @@ async function list(folder: string, json: boolean, { stdout, stderr }: World): P
 
 async function check(files: readonly string[], { stdout, stderr }: World): Promise<number> {
   if (files.length === 0) throw new UsageError('check takes the files to check');
-  const { good, faults } = await checkFiles(files);
-  for (const fault of faults) stderr(printable(faultLine(fault)));
+  const { good, warnings, faults } = await checkFiles(files);
+  for (const fault of [...faults, ...warnings]) stderr(printable(faultLine(fault)));
   const refused = new Set(faults.map(({ file }) => file)).size;
-  stdout(`${counted(good, 'rule is', 'rules are')} fine, ${counted(refused, 'file is', 'files are')} refused.`);
+  const warned = warnings.length === 0 ? '' : ` ${counted(warnings.length, 'warning')},`;
+  stdout(
+    `${counted(good, 'rule is', 'rules are')} fine,${warned} ${counted(refused, 'file is', 'files are')} refused.`,
+  );
   return faults.length === 0 ? 0 : 1;
 }

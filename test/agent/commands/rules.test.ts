@@ -10,8 +10,9 @@ import { asNobody } from '../../harness/nobody.ts';
 import { require } from '../../harness/require.ts';
 import { worldOf } from './world.ts';
 
+const ID = '5a4e0c1c-5a5e-4c77-9d59-6c0b0f1d2a31';
 const RULE = `title: Strange program
-id: strange
+id: ${ID}
 level: high
 logsource: { category: process_creation }
 detection:
@@ -66,11 +67,11 @@ describe('vakt rules', () => {
     file('own.yml', RULE);
     const bad = file('bad.yml', 'title: x\n');
     assert.equal(await run(['list', '--json', '--rules', folder], world), 1);
-    const { origin, file: where, requires } = parsed().find(({ id }) => id === 'strange');
+    const { origin, file: where, requires } = parsed().find(({ id }) => id === ID);
     assert.deepEqual([origin, where, requires], ['local', join(folder, 'own.yml'), ['allowedPorts']]);
     assert.match(errors.join(), new RegExp(`^${bad}:1: `));
     out = [];
-    assert.equal(await run(['explain', 'strange', '--rules', folder], world), 0);
+    assert.equal(await run(['explain', ID, '--rules', folder], world), 0);
     assert.equal(out[0], 'Strange program');
     assert.equal(errors.length, 2);
   });
@@ -81,11 +82,11 @@ describe('vakt rules', () => {
     const text = RULE.replace(/logsource.*/, logsource).replace('Image|endswith: /strange', 'QueryName: x');
     file('own.yml', text.replace(/, requires.*\]/, ''));
     await run(['list', '--json', '--rules', folder], world);
-    assert.equal(parsed().find(({ id }) => id === 'strange').off, 'noEvent');
+    assert.equal(parsed().find(({ id }) => id === ID).off, 'noEvent');
     out = [];
     await run(['list', '--rules', folder], world);
     assert.match(
-      out.find((line) => line.startsWith('strange')) ?? '',
+      out.find((line) => line.startsWith(ID)) ?? '',
       / off: no collector reports such events +Strange program$/,
     );
   });
@@ -94,7 +95,7 @@ describe('vakt rules', () => {
     const good = file('good.yml', RULE);
     const bad = file(
       'bad.yml',
-      `${RULE.replace('id: strange', 'id: other')}---\n${RULE.replace('/strange }', '/strange, Color: red }')}---\n${RULE.replace('condition: s', 'condition: t')}`,
+      `${RULE.replace(`id: ${ID}`, 'id: 5a4e0c1c-5a5e-4c77-9d59-6c0b0f1d2a32')}---\n${RULE.replace('/strange }', '/strange, Color: red }')}---\n${RULE.replace('condition: s', 'condition: t')}`,
     );
     assert.equal(await run(['check', good], world), 0);
     assert.deepEqual(errors, []);
@@ -108,9 +109,9 @@ describe('vakt rules', () => {
 
   it('rules check fails and names the files in a folder that the agent does not read', async () => {
     file('good.yml', RULE);
-    const other = file('other.yaml', RULE.replace('id: strange', 'id: other'));
+    const other = file('other.yaml', RULE.replace(`id: ${ID}`, 'id: 5a4e0c1c-5a5e-4c77-9d59-6c0b0f1d2a32'));
     mkdirSync(join(folder, 'more'));
-    file('more/inner.yml', RULE.replace('id: strange', 'id: inner'));
+    file('more/inner.yml', RULE.replace(`id: ${ID}`, 'id: 5a4e0c1c-5a5e-4c77-9d59-6c0b0f1d2a33'));
     file('notes.txt', 'no rule');
     assert.equal(await run(['check', folder], world), 1);
     assert.deepEqual(errors, [
@@ -119,6 +120,21 @@ describe('vakt rules', () => {
     ]);
     assert.equal(out.at(-1), '1 rule is fine, 2 files are refused.');
     assert.equal(await run(['check', other], world), 0);
+  });
+
+  it('rules check warns of rules that never match and of ids that are not UUIDs, and accepts the file', async () => {
+    const unseen = RULE.replace(/logsource.*/, 'logsource: { product: linux, category: dns_query }');
+    const path = file(
+      'unseen.yml',
+      unseen.replace('Image|endswith: /strange', 'QueryName: x').replace(ID, 'not-a-uuid'),
+    );
+    assert.equal(await run(['check', path], world), 0);
+    const title = /title: (.*)/.exec(RULE)?.[1];
+    assert.deepEqual(errors, [
+      `${path}: the rule "${title}" never matches: no collector reports such events (dns_query)`,
+      `${path}: the rule "${title}" has the id "not-a-uuid", which is not a UUID as Sigma requires`,
+    ]);
+    assert.deepEqual(out, ['0 rules are fine, 2 warnings, 0 files are refused.']);
   });
 
   describe('rules check, with the shipped rules', () => {
@@ -143,7 +159,7 @@ filter:
     });
 
     it('rules check rejects a rule with the id of a shipped rule', async () => {
-      const path = file('dup.yml', RULE.replace('id: strange', `id: ${shipped?.facts.id}`));
+      const path = file('dup.yml', RULE.replace(`id: ${ID}`, `id: ${shipped?.facts.id}`));
       assert.equal(await run(['check', path], world), 1);
       assert.match(errors[0] ?? '', /dup.yml:2: the id ".*" is already used by another rule, in shipped .*\.yml/);
     });
@@ -165,7 +181,7 @@ filter:
     ],
     benign: [start('/tmp/strange', 1)],
   };
-  const alert = { alert: 'VAKT_Strange', level: 'high', rule: 'strange' };
+  const alert = { alert: 'VAKT_Strange', level: 'high', rule: ID };
 
   it('rules check rejects a folder that it may not read', async () => {
     chmodSync(folder, 0o311);
@@ -225,7 +241,7 @@ filter:
 
   it('rules test counts each element of an event separately', async () => {
     const three = `title: Three
-id: strange
+id: ${ID}
 level: high
 correlation:
   type: event_count
@@ -234,7 +250,7 @@ correlation:
   timespan: 1m
   condition: { gte: 3 }
 ---
-${RULE.replace('id: strange', 'name: one').replace(/, requires.*\]/, '')}`;
+${RULE.replace(`id: ${ID}`, 'name: one').replace(/, requires.*\]/, '')}`;
     const [element] = start('/tmp/strange', 1).Payload;
     const event = { ...start('/tmp/strange', 1), Payload: [1, 2, 3].map((pid) => ({ ...element, ProcessId: pid })) };
     await run(['test', file('r.yml', three), '--cases', file('c.json', { benign: [event] }), '--json'], world);

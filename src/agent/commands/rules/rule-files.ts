@@ -3,11 +3,14 @@ import { join, resolve } from 'node:path';
 import { errnoOf } from '../../../core/base/errors.ts';
 import { UsageError } from '../../../core/command-line/command.ts';
 import { builtInDocuments, builtInFolder } from '../../detections/built-in.ts';
+import { unseenOf } from '../../detections/detector.ts';
 import { readOwnRules } from '../../detections/own-rules.ts';
 import { problemOfName, ruleFilesOf } from '../../detections/rule-folder.ts';
 import type { Document, Fault, ParsedRule } from '../../detections/sigma/rule.ts';
 import { readRuleSet } from '../../detections/sigma/rule-set.ts';
+import type { Rule } from '../../detections/subject.ts';
 import { statsOf } from '../input-files.ts';
+import { OFF_REASONS } from './rule-words.ts';
 
 export interface ReadRules {
   readonly rules: readonly ParsedRule[];
@@ -28,8 +31,10 @@ export async function rulesOfFiles(paths: readonly string[]): Promise<ReadRules>
  * @throws {UsageError}
  */
 export async function checkFiles(paths: readonly string[]): Promise<{
-  /** Rules, correlations and filters without a fault. */
+  /** Rules, correlations and filters without a fault or a warning. */
   readonly good: number;
+  /** About rules that an agent loads, though they do not do what their author expects. */
+  readonly warnings: readonly Fault[];
   readonly faults: readonly Fault[];
 }> {
   const files = await filesOf(paths);
@@ -41,9 +46,31 @@ export async function checkFiles(paths: readonly string[]): Promise<{
   const shipped = builtInDocuments()
     .filter(({ file }) => !checked.has(join(builtInFolder(), file)))
     .map((document) => ({ ...document, file: `shipped ${document.file}` }));
-  const faults = [...own.faults, ...readRuleSet([...shipped, ...readable]).faults];
+  const read = readRuleSet([...shipped, ...readable]);
+  const faults = [...own.faults, ...read.faults];
   const refused = new Set(faults.map(({ file }) => file));
-  return { good: readable.filter(({ file }) => !refused.has(file)).length, faults };
+  const used = readable.filter(({ file }) => !refused.has(file));
+  const inUse = new Set(used.map(({ file }) => file));
+  const unseen = unseenOf(read.rules);
+  const doubtful = read.rules
+    .filter(({ facts }) => inUse.has(facts.file))
+    .map(({ facts }) => ({ facts, reasons: doubtsAbout(facts, unseen) }))
+    .filter(({ reasons }) => reasons.length > 0);
+  const warnings = doubtful.flatMap(({ facts: { file, title }, reasons }) =>
+    reasons.map((reason) => ({ file, reason: `the rule "${title}" ${reason}` })),
+  );
+  return { good: used.length - doubtful.length, warnings, faults };
+}
+
+/** RFC 9562, section 4; a rule without an id has its name or title instead. */
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+function doubtsAbout({ id, name, title, sources }: Rule, unseen: ReadonlySet<string>): readonly string[] {
+  const isNamed = id === name || id === title;
+  return [
+    ...(unseen.has(id) ? [`never matches: ${OFF_REASONS.noEvent} (${sources.join(', ')})`] : []),
+    ...(isNamed || UUID.test(id) ? [] : [`has the id "${id}", which is not a UUID as Sigma requires`]),
+  ];
 }
 
 /** The rules that an agent would load: the shipped ones and those of a folder of own ones, which need not exist. */
