@@ -5,21 +5,22 @@ const page = () => `<!-- ${GENERATED} -->
 
 # Metrics
 
-A running agent gives its figures in the text format of [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/), which Prometheus
-reads. It opens no network port: whatever collects metrics on the device fetches them.
+A running agent gives its figures in the text format of [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/), or in
+Prometheus' own, which keeps type and help of counters in node_exporter. It opens no network port: whatever collects metrics on the device fetches them.
 
 \`\`\`
 curl --unix-socket /run/vakt/control.sock http://vakt/metrics
 vakt status --openmetrics
+vakt status --prometheus
 \`\`\`
 
-Both need root or the agent's user. The second also prints when the agent is not running: \`vakt_up 0\`.
+All need root or the agent's user. The commands also print when the agent is not running: \`vakt_up 0\`.
 
 For node_exporter's textfile collector, let cron write a file, under another name first so that no half-written file is read
 (\`/etc/cron.d/vakt-metrics\`):
 
 \`\`\`
-* * * * * root cd /var/lib/prometheus/node-exporter && vakt status --openmetrics > vakt.prom.new 2>/dev/null; mv vakt.prom.new vakt.prom
+* * * * * root cd /var/lib/prometheus/node-exporter && vakt status --prometheus > vakt.prom.new 2>/dev/null; mv vakt.prom.new vakt.prom
 \`\`\`
 
 Worth an alert in Prometheus:

@@ -203,7 +203,7 @@ _vakt() {
       case $before in
         --config) _vakt_complete -f ;;
         *)
-          if [[ $word == -* ]]; then _vakt_complete -W '--config --json --openmetrics --watch --help'
+          if [[ $word == -* ]]; then _vakt_complete -W '--config --json --openmetrics --prometheus --watch --help'
           else _vakt_complete -W ''; fi
           ;;
       esac

@@ -26,7 +26,14 @@ describe('The completions', () => {
   });
 
   it('offer the options of a command, each with what it takes', () => {
-    assert.deepEqual(offered('status', '--'), ['--config', '--json', '--openmetrics', '--watch', '--help']);
+    assert.deepEqual(offered('status', '--'), [
+      '--config',
+      '--json',
+      '--openmetrics',
+      '--prometheus',
+      '--watch',
+      '--help',
+    ]);
     assert.deepEqual(offered('posture', '--fail-on', 'H'), ['High']);
     assert.deepEqual(offered('baseline', '--fail-on', 'I'), ['Important', 'Informational']);
     assert.deepEqual(offered('verify-chain', 'package.j'), ['package.json']);

@@ -11,7 +11,7 @@ import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalSettings } from '../config
 import type { OffReason } from '../detections/detector.ts';
 import { askServiceUnit } from '../linux/self/service-unit.ts';
 import { RECOMMENDATION_IDS, SEVERITIES } from '../posture/recommendation.ts';
-import { openMetrics } from '../status/openmetrics.ts';
+import { type Format, metricsText } from '../status/openmetrics.ts';
 import type { LocalStatus } from '../status/schema.ts';
 import { OFF_REASONS } from './rules/rule-words.ts';
 import { withService } from './service-state.ts';
@@ -26,12 +26,12 @@ const EVERY = seconds(2);
 /** Moves to the upper left corner and clears what is below; see console_codes(4). */
 const CLEAR = '\u001b[H\u001b[J';
 
-export const usage = `vakt status [--config FILE] [--json | --openmetrics] [--watch]
+export const usage = `vakt status [--config FILE] [--json | --openmetrics | --prometheus] [--watch]
 
   --config FILE   the running agent's configuration; default ${DEFAULT_CONFIG_FILE}
   --json          print the whole status as JSON
-  --openmetrics   print figures in OpenMetrics' text format, for node_exporter's textfile collector; vakt_up is 0 when
-                  the agent is not running
+  --openmetrics   print figures in OpenMetrics' text format; vakt_up is 0 when the agent is not running
+  --prometheus    print them in Prometheus' own text format, for node_exporter's textfile collector
   --watch         repeat every two seconds, until Ctrl-C; with --json one line each
 
 Exit status: 0 running; 1 not running, degraded, paused or stopping; 2 wrong usage.`;
@@ -40,16 +40,19 @@ const OPTIONS = {
   config: { type: 'string' },
   json: { type: 'boolean' },
   openmetrics: { type: 'boolean' },
+  prometheus: { type: 'boolean' },
   watch: { type: 'boolean' },
 } as const;
 
 export async function run(args: readonly string[], world: World): Promise<number> {
-  const { config, json, watch, openmetrics } = readArguments(args, OPTIONS).values;
-  if (openmetrics && (json || watch)) throw new UsageError('--openmetrics cannot be combined with --json or --watch');
+  const { config, json, watch, openmetrics, prometheus } = readArguments(args, OPTIONS).values;
+  const format: Format | undefined = openmetrics ? 'openmetrics' : prometheus ? 'prometheus' : undefined;
+  if (format !== undefined && (json || watch || (openmetrics && prometheus)))
+    throw new UsageError(`--${format} cannot be combined with --json, --watch or another format`);
   const { path: controlSocket, error } = controlSocketOf(config, world.environment);
   if (watch) return keepShowing(controlSocket, json === true, world);
   const asked = ask(controlSocket, world).catch((thrown) => explain(thrown, { config, error }, world.signal));
-  if (openmetrics) return showMetrics(asked, controlSocket, world);
+  if (format !== undefined) return showMetrics(asked, { controlSocket, format }, world);
   const [lines, exit] = understood(await asked, controlSocket, (status) => [
     json ? [printableJson(JSON.stringify(status, null, 2))] : describe(status),
     exitStatus(status),
@@ -61,16 +64,16 @@ export async function run(args: readonly string[], world: World): Promise<number
 /** Prints `vakt_up 0` even if the agent does not run: a file that is not rewritten looks like one that is late. */
 async function showMetrics(
   asked: Promise<LocalStatus>,
-  controlSocket: string,
+  { controlSocket, format }: { readonly controlSocket: string; readonly format: Format },
   { stdout, stderr }: World,
 ): Promise<number> {
   try {
     const status = await asked;
-    stdout(understood(status, controlSocket, openMetrics).trimEnd());
+    stdout(understood(status, controlSocket, (read) => metricsText(read, format)).trimEnd());
     return exitStatus(status);
   } catch (error) {
     if (!(error instanceof AgentError)) throw error;
-    stdout(openMetrics(undefined).trimEnd());
+    stdout(metricsText(undefined, format).trimEnd());
     stderr(printable(error.message));
     return 1;
   }

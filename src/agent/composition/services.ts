@@ -9,7 +9,7 @@ import type { SettingsReader } from '../../core/contract/settings.ts';
 import type { Occurrences } from '../collectors/occurrences.ts';
 import { securityAlert } from '../collectors/security-alert.ts';
 import type { Triggers } from '../pipeline/triggers.ts';
-import { OPENMETRICS, openMetrics } from '../status/openmetrics.ts';
+import { metricsText, OPENMETRICS } from '../status/openmetrics.ts';
 import type { LocalStatus } from '../status/schema.ts';
 
 /** Lets `vakt status` ask. Without it the agent still does its work, so that only another running agent is fatal. */
@@ -47,7 +47,7 @@ export const followHandler =
 export const metricsHandler =
   (status: () => LocalStatus): Handler =>
   (_query, response) => {
-    const text = openMetrics(status());
+    const text = metricsText(status(), 'openmetrics');
     response.writeHead(200, { 'content-type': OPENMETRICS });
     response.end(text);
     return undefined;

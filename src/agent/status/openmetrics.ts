@@ -1,3 +1,6 @@
+import { DROP_REASONS, UNIDENTIFIED } from '../../core/base/counters.ts';
+import { EVENTS } from '../../core/contract/events.ts';
+import { SUPPRESSED_BY } from '../detections/alerts/policy.ts';
 import type { LocalStatus } from './schema.ts';
 
 /** Content type of the answer to `GET /metrics`. */
@@ -26,11 +29,24 @@ const epochSeconds = (time: string): number => Date.parse(time) / 1_000;
 const states = (all: readonly string[], now: string, labels: Readonly<Record<string, string>> = {}): Samples =>
   all.map((state) => [flag(state === now), { ...labels, state }]);
 
+type Account = LocalStatus['events'][string];
+
+const NONE: Account = { collected: 0, delivered: 0, aggregatedAway: 0, queued: 0, dropped: {} };
+
+/**
+ * Accounts of all events. A counter that began with its first increase would not seem to have increased: `increase()`
+ * compares two samples.
+ */
+const accountsOf = ({ events }: LocalStatus): [event: string, account: Account][] => {
+  const names = new Set([...Object.keys(EVENTS), UNIDENTIFIED, ...Object.keys(events)]);
+  return [...names].map((event) => [event, Object.hasOwn(events, event) ? (events[event] ?? NONE) : NONE]);
+};
+
 /** A sample for each event of the accounts. */
 const byEvent =
   (figure: 'collected' | 'delivered' | 'aggregatedAway' | 'queued'): Metric['of'] =>
-  ({ events }) =>
-    Object.entries(events).map(([event, account]) => [account[figure], { event }]);
+  (status) =>
+    accountsOf(status).map(([event, account]) => [account[figure], { event }]);
 
 /** A sample for each member of an object of numbers. */
 const by = (label: string, counts: Readonly<Record<string, number | undefined>> = {}): Samples =>
@@ -78,9 +94,9 @@ export const METRICS: readonly Metric[] = [
   ),
   counter('vakt_events_delivered', 'Events that the hub has acknowledged.', byEvent('delivered')),
   counter('vakt_events_aggregated', 'Events that were merged into an aggregated one.', byEvent('aggregatedAway')),
-  counter('vakt_events_dropped', 'Events that were dropped, by reason.', ({ events }) =>
-    Object.entries(events).flatMap(([event, { dropped }]) =>
-      by('reason', dropped).map(([count, labels]) => [count, { event, ...labels }] as const),
+  counter('vakt_events_dropped', 'Events that were dropped, by reason.', (status) =>
+    accountsOf(status).flatMap(([event, { dropped }]) =>
+      DROP_REASONS.map((reason) => [dropped[reason] ?? 0, { event, reason }] as const),
     ),
   ),
   gauge('vakt_events_queued', 'Events in the queues.', byEvent('queued')),
@@ -120,7 +136,7 @@ export const METRICS: readonly Metric[] = [
     detections === undefined ? [] : [[detections.counted]],
   ),
   counter('vakt_alert_matches_suppressed', 'Matches that made no alert, by reason.', ({ detections }) =>
-    by('reason', detections?.suppressed),
+    detections === undefined ? [] : SUPPRESSED_BY.map((reason) => [detections.suppressed[reason] ?? 0, { reason }]),
   ),
   gauge('vakt_baseline_failed_rules', 'Hardening rules that fail, by severity.', ({ posture }) =>
     by('severity', posture.baseline?.failedBySeverity),
@@ -133,22 +149,28 @@ export const METRICS: readonly Metric[] = [
 /** The only one that is there without an agent, too. */
 export const UP = gauge('vakt_up', 'Whether the agent runs and answers.', () => [[1]]);
 
+/** A text format: OpenMetrics 1.0, or Prometheus' own 0.0.4, in which a counter's name is that of its samples. */
+export type Format = 'openmetrics' | 'prometheus';
+
 /**
- * The status in OpenMetrics' text format (OpenMetrics 1.0), which the Prometheus text format's readers understand, too.
+ * The status as metrics. node_exporter's textfile collector reads both formats, but loses type and help of OpenMetrics'
+ * counters.
  *
  * @param status `undefined`: the agent does not run
  */
-export function openMetrics(status: LocalStatus | undefined): string {
-  const metrics = status === undefined ? [] : METRICS.flatMap((metric) => textOf(metric, metric.of(status)));
-  return `${[...textOf(UP, [[flag(status !== undefined)]]), ...metrics, '# EOF'].join('\n')}\n`;
+export function metricsText(status: LocalStatus | undefined, format: Format): string {
+  const metrics = status === undefined ? [] : METRICS.flatMap((metric) => textOf(metric, metric.of(status), format));
+  const end = format === 'openmetrics' ? ['# EOF'] : [];
+  return `${[...textOf(UP, [[flag(status !== undefined)]], format), ...metrics, ...end].join('\n')}\n`;
 }
 
-function textOf({ name, type, help }: Metric, samples: Samples): string[] {
+function textOf({ name, type, help }: Metric, samples: Samples, format: Format): string[] {
   if (samples.length === 0) return [];
   const sampled = type === 'counter' ? `${name}_total` : name;
+  const family = format === 'openmetrics' ? name : sampled;
   return [
-    `# TYPE ${name} ${type}`,
-    `# HELP ${name} ${help}`,
+    `# TYPE ${family} ${type}`,
+    `# HELP ${family} ${help}`,
     ...samples.map(([value, labels = {}]) => `${sampled}${labelled(labels)} ${Number(value)}`),
   ];
 }

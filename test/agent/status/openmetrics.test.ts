@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
 import { localStatus } from '../../../src/agent/status/observe.ts';
-import { openMetrics } from '../../../src/agent/status/openmetrics.ts';
+import { metricsText } from '../../../src/agent/status/openmetrics.ts';
 import type { LocalStatus } from '../../../src/agent/status/schema.ts';
+import { DROP_REASONS } from '../../../src/core/base/counters.ts';
 import { ObservedAgent } from './observed-agent.ts';
 
 /** Lines of OpenMetrics 1.0 as its ABNF has them; without exemplars and timestamps. */
@@ -51,10 +52,10 @@ describe('openMetrics', () => {
   });
   afterEach(() => agent.stop());
 
-  const sampled = (changes: Partial<LocalStatus> = {}) => parse(openMetrics({ ...status, ...changes }));
+  const sampled = (changes: Partial<LocalStatus> = {}) => parse(metricsText({ ...status, ...changes }, 'openmetrics'));
 
   it('prints only that the agent does not run, if it is stopped', () => {
-    assert.deepEqual(parse(openMetrics(undefined)), new Map([['vakt_up', 0]]));
+    assert.deepEqual(parse(metricsText(undefined, 'openmetrics')), new Map([['vakt_up', 0]]));
   });
 
   it('prints 1 for the current state', () => {
@@ -78,9 +79,28 @@ describe('openMetrics', () => {
     assert.equal(of('dropped_total', ',reason="memory"'), 1);
   });
 
+  it('has each counter of losses from the start, so that its first increase is seen', () => {
+    const samples = sampled({ events: {} });
+    for (const event of ['ProcessCreate', 'SecurityAlert', 'Unidentified']) {
+      assert.equal(samples.get(`vakt_events_collected_total{event="${event}"}`), 0);
+      for (const reason of DROP_REASONS)
+        assert.equal(samples.get(`vakt_events_dropped_total{event="${event}",reason="${reason}"}`), 0);
+    }
+  });
+
+  it("names counters as Prometheus' own format does", () => {
+    const text = metricsText(status, 'prometheus');
+    assert.match(
+      text,
+      /^# TYPE vakt_messages_sent_total counter\n# HELP vakt_messages_sent_total .*\nvakt_messages_sent_total \d+$/m,
+    );
+    assert.doesNotMatch(text, /# EOF/);
+    assert.match(metricsText(undefined, 'prometheus'), /^vakt_up 0\n$/m);
+  });
+
   it('leaves out what is unknown', () => {
     const { detections: _, ...without } = { ...status, posture: {}, credential: { kind: 'moduleKey' } };
-    const names = [...parse(openMetrics(without)).keys()].join('\n');
+    const names = [...parse(metricsText(without, 'openmetrics')).keys()].join('\n');
     assert.doesNotMatch(names, /vakt_(?:rules|alerts|open_ports|baseline|credential)/);
   });
 
