@@ -391,7 +391,7 @@ for (const [kind, installation] of Object.entries(INSTALLATIONS)) {
       };
       const installed = () => system.must('dpkg-query', '--show', `--showformat=\${Version} \${Status}`, name);
 
-      /** Installs a package as Mender does: by dpkg -i, with nobody who could answer a question. */
+      /** Installs a package as Mender does: by dpkg -i, where no question can be answered. */
       const change = async (file: string, version: string, ...options: string[]) => {
         const { agentId } = status();
         const process = shown('MainPID');

@@ -176,7 +176,7 @@ describe("the Debian packages' maintainer scripts", () => {
       assert.equal(statSync(join(root, 'etc/vakt/secrets')).mode & 0o777, 0o700);
     });
 
-    it('of an operator is never changed, and a deleted one is not written again by an upgrade', () => {
+    it('stays as an operator wrote it, and an upgrade does not bring back a deleted one', () => {
       writeFileSync(file(), '{}');
       run('postinst', 'configure', '');
       run('postinst', 'configure', '0.1.0');

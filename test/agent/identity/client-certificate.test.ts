@@ -112,7 +112,7 @@ describe('usableCertificate', () => {
     [days(30), days(7.5)],
     [hours(1), minutes(15)],
   ] as const) {
-    it(`says that a certificate of ${life / days(1)} days expires soon when ${notice / days(1)} days are left`, async () => {
+    it(`reports that a certificate of ${life / days(1)} days expires soon when ${notice / days(1)} days are left`, async () => {
       const ends = later(notBefore, life);
       const short = await selfSigned({ commonName: 'dev1/m', notBefore, notAfter: ends });
       put(short.chainPem, short.keyPem);
