@@ -94,7 +94,10 @@ describe('systemFacts', () => {
   it('returns few facts for an empty root', () => assert.deepEqual(facts(), always));
 
   it('reads everything from the given roots', async () => {
-    put('etc/os-release', 'NAME="Poky (Yocto)"\nID=poky\nID_LIKE="oe rdk"\nVERSION_ID=5.0\nVERSION_CODENAME=scarthgap\nBUILD_ID=20260101\n');
+    put(
+      'etc/os-release',
+      'NAME="Poky (Yocto)"\nID=poky\nID_LIKE="oe rdk"\nVERSION_ID=5.0\nVERSION_CODENAME=scarthgap\nBUILD_ID=20260101\n',
+    );
     put('usr/lib/os-release', 'NAME=Wrong\n');
     put('proc/cmdline', 'root=/dev/mmcblk0p2\n');
     put(
