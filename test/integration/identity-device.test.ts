@@ -243,7 +243,7 @@ describe('An agent with a device certificate', function () {
   });
 
   it('does not connect with the certificate of another device, and uses a right one', async () => {
-    put(await selfSigned({ commonName: 'device2' }));
+    put(await (await CertificateAuthority.create()).issue({ commonName: 'device2' }));
     const agent = start();
     const line = await agent.waitForLog(({ id }) => id === 'CERTIFICATE_WRONG_NAME');
     assert.match(line.msg, /device\.pem has the CN "device2" instead of "device1"/);

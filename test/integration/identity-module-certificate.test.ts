@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { secretLinesOf } from '../../src/agent/identity/certificate-file.ts';
-import { minutes, seconds } from '../../src/core/base/duration.ts';
+import { days, minutes, seconds } from '../../src/core/base/duration.ts';
 import { CertificateAuthority, type IssuedCertificate, selfSigned } from '../../src/emulator/certificates.ts';
 import type { ConnectionRecord } from '../../src/emulator/connection-log.ts';
 import { until } from '../harness/until.ts';
@@ -45,6 +45,7 @@ describe('An agent with a module certificate', function () {
         ...(secondary === undefined ? {} : { secondaryThumbprint: secondary.thumbprint }),
       },
     });
+  const issued = async (commonName: string) => (await CertificateAuthority.create()).issue({ commonName });
   const connectedBy = ({ thumbprint }: IssuedCertificate, limit = USED_WITHIN): Promise<ConnectionRecord> =>
     bed.hub.waitForConnection((record) => record.admitted && record.thumbprint === thumbprint, limit);
 
@@ -72,8 +73,10 @@ describe('An agent with a module certificate', function () {
     await bed.waitForEvents(() => bed.events().length > 0);
   });
 
-  it('warns 30 days before it expires', async () => {
-    const short = await selfSigned({ commonName: COMMON_NAME, notAfter: new Date(Date.now() + 29 * 86_400_000) });
+  it('warns in the last quarter of its life', async () => {
+    const notBefore = new Date(Date.now() - days(4));
+    const notAfter = new Date(Date.now() + days(1));
+    const short = await selfSigned({ commonName: COMMON_NAME, notBefore, notAfter });
     put(short);
     register(short);
     const agent = bed.startAgent();
@@ -128,7 +131,7 @@ describe('An agent with a module certificate', function () {
   });
 
   for (const [certificate, id, make] of [
-    ['a certificate with another CN', 'CERTIFICATE_WRONG_NAME', () => selfSigned({ commonName: DEVICE })],
+    ['a certificate with another CN', 'CERTIFICATE_WRONG_NAME', () => issued(DEVICE)],
     [
       'an expired certificate',
       'CERTIFICATE_EXPIRED',
