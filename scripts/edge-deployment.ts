@@ -5,7 +5,8 @@ import { VERSION } from '../src/core/base/version.ts';
 import type { DocumentGenerator } from './documents.ts';
 
 const MODULE = 'azureiotsecurity';
-const RUNTIME = '1.5';
+/** The supported release as of 2026-12-01, until 2028-11-14; the support of 1.5 ended on 2026-11-10. */
+const RUNTIME = '1.6';
 
 interface Seccomp {
   readonly archMap: unknown;

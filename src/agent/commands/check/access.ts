@@ -6,7 +6,7 @@ import { container as containerOf } from '../../linux/machine/virtualization.ts'
 import { isMemoryAccessFiltered } from '../../linux/self/system-call-filter.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
 import { capabilitiesOf, processOf } from './process.ts';
-import type { Check } from './situation.ts';
+import type { Check, RunningAgent } from './situation.ts';
 
 const CAPABILITIES = 'capabilities';
 
@@ -22,18 +22,37 @@ const USED_CAPABILITIES: readonly (readonly [number: number, name: string, purpo
 export const capabilities: Check = {
   name: CAPABILITIES,
   worksWithoutConfiguration: true,
-  run({ agent }) {
+  run({ agent, local: { identity } }) {
     const held = capabilitiesOf(processOf(agent));
-    if (held === undefined) return [];
-    const missing = USED_CAPABILITIES.filter(([number]) => ((held >> BigInt(number)) & 1n) === 0n);
-    if (missing.length === 0) return [ok(CAPABILITIES, 'all that the agent uses')];
-    const list = missing.map(([, name, purpose]) => `${name} (${purpose})`).join(', ');
-    const subject = agent.status === undefined ? 'this user lacks' : 'the running agent lacks';
-    const remedy =
-      'Start the agent by the shipped systemd unit, which grants them; for a container, use --cap-add and the unmodified image.';
-    return [note(CAPABILITIES, `${subject} ${list}`, remedy)];
+    return held === undefined ? [] : describeCapabilities({ held, agent, isEdge: identity.kind === 'edge' });
   },
 };
+
+/** @param held a bit mask, see capabilities(7) */
+export function describeCapabilities({
+  held,
+  agent,
+  isEdge,
+}: {
+  held: bigint;
+  agent: RunningAgent;
+  isEdge: boolean;
+}): Finding[] {
+  const missing = USED_CAPABILITIES.filter(([number]) => ((held >> BigInt(number)) & 1n) === 0n);
+  if (missing.length === 0) return [ok(CAPABILITIES, 'all that the agent uses')];
+  const list = missing.map(([, name, purpose]) => `${name} (${purpose})`).join(', ');
+  const subject = agent.status === undefined ? 'this user lacks' : 'the running agent lacks';
+  return [note(CAPABILITIES, `${subject} ${list}`, isEdge ? EDGE_REMEDY : REMEDY)];
+}
+
+const REMEDY =
+  'Start the agent by the shipped systemd unit, which grants them; for a container, use --cap-add and the unmodified image.';
+
+/** The daemon only logs a warning when it removes the capabilities that a deployment adds. */
+const EDGE_REMEDY =
+  "IoT Edge removes a deployment's capabilities if /etc/aziot/config.toml on the host has allow_elevated_docker_permissions = false: " +
+  'set it to true, run "sudo iotedge config apply" and "sudo docker rm --force azureiotsecurity". ' +
+  'If it is true or absent, use the CapAdd of the shipped deployment.';
 
 const PROCESSES = 'processes';
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
+import { describeCapabilities } from '../../../../src/agent/commands/check/access.ts';
 import { checkAudit } from '../../../../src/agent/commands/check/audit.ts';
 import { groupLimitOf } from '../../../../src/agent/commands/check/process.ts';
 import { checkBudget, checkTaskLimit } from '../../../../src/agent/commands/check/resources.ts';
@@ -39,6 +40,11 @@ describe('vakt check: limits', () => {
         /unit/,
       );
       assert.doesNotMatch(found.finding, /CAP_NET_ADMIN/);
+    });
+
+    it('check names the setting by which IoT Edge removes capabilities', () => {
+      const [found] = describeCapabilities({ held: 0n, agent: {}, isEdge: true });
+      assertFinding(found, 'note', /CAP_AUDIT_READ/, /config\.toml .*allow_elevated_docker_permissions = false/);
     });
   });
 
