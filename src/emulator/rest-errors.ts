@@ -7,6 +7,7 @@ const NAMES: Readonly<Record<number, string>> = {
   400012: 'DeserializationError',
   401002: 'IotHubUnauthorizedAccess',
   401003: 'IotHubUnauthorized',
+  403010: 'OperationNotAvailableInCurrentTier',
   403012: 'DeviceDisabled',
   404001: 'DeviceNotFound',
   404010: 'ModuleNotFound',

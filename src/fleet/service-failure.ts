@@ -1,5 +1,6 @@
 import { type Duration, seconds } from '../core/base/duration.ts';
 import { AgentError, errnoOf, messageOf } from '../core/base/errors.ts';
+import { BASIC_TIER, isRefusedByTier, TIER_REMEDY } from '../core/contract/hub-tier.ts';
 import { ProxyError } from '../core/network/tunnel.ts';
 
 /** The failure of one request. */
@@ -59,6 +60,8 @@ export function failureOf(thrown: unknown): ServiceFailure | AgentError {
     const remedy = 'Run the command again after 00:00 UTC, when the quota resets, or add units to the hub.';
     return new AgentError('HUB_QUOTA_EXCEEDED', `the hub's daily quota is used up: ${message}`, remedy);
   }
+  if (isRefusedByTier(code || text))
+    return new AgentError('HUB_TIER_UNSUPPORTED', `the hub ${BASIC_TIER}: ${message}`, TIER_REMEDY);
   return new ServiceFailure(status >= 500 ? 'broken' : 'refused', status, message);
 }
 

@@ -18,6 +18,13 @@ describe('What an answer of the service API means', () => {
     });
   }
 
+  it('reports a hub of the basic tier', () => {
+    const failure = refused('ErrorCode:OperationNotAvailableInCurrentTier;The operation is not available.');
+    assert.ok(failure instanceof AgentError);
+    assert.equal(failure.id, 'HUB_TIER_UNSUPPORTED');
+    assert.match(failure.message, /the hub is of the basic tier/);
+  });
+
   it('does not mistake a name containing "quota" for an exceeded quota', () => {
     for (const message of [
       'ErrorCode:DeviceDisabled;The device quota-403002 is disabled.',

@@ -5,6 +5,7 @@ import { AgentError, type FailureId } from '../../core/base/errors.ts';
 import { describeStall } from '../../core/base/stall-clock.ts';
 import { shellWord } from '../../core/base/text.ts';
 import { HubFailure, type RetryCause } from '../../core/contract/hub.ts';
+import { BASIC_TIER, isRefusedByTier, TIER_REMEDY } from '../../core/contract/hub-tier.ts';
 import { connectFailure, type Destination, proxyFailure, setTheClock } from '../../core/network/connect-failure.ts';
 import { ProxyError } from '../../core/network/tunnel.ts';
 import type { Proof } from '../identity/identity.ts';
@@ -122,7 +123,8 @@ function credentialRefused(peer: Peer): HubFailure {
     return failure('CREDENTIAL_REFUSED', message, certificateRemedy(peer), 'credentials');
   const remedy =
     `Check, in this order: that the module exists and its device is enabled (az iot hub module-identity show), that ` +
-    `the key is the module's own, not the device's, and that the device's clock is right (now ${timeOf(peer)})${onceChanged()}.`;
+    `the key is the module's own, not the device's, that the device's clock is right (now ${timeOf(peer)}), and that the hub is not ` +
+    `of the basic tier, which has no modules${onceChanged()}.`;
   return failure('CREDENTIAL_REFUSED', message, remedy, 'credentials');
 }
 
@@ -162,6 +164,9 @@ const destination = (peer: Peer): Destination => ({
 
 function twinFailure({ status, message }: TwinStatusError, peer: Peer): HubFailure {
   if (QUOTA.test(message)) return quotaExceeded(peer);
+  if (isRefusedByTier(message)) {
+    return failure('HUB_TIER_UNSUPPORTED', `${peer.address} ${BASIC_TIER} (403010)`, TIER_REMEDY, 'credentials');
+  }
   if (status === 429) {
     const remedy = 'Wait; if this continues, add units to the hub or set longer frequencies in the module twin.';
     return failure('HUB_THROTTLED', `${peer.address} throttles module twin requests (429)`, remedy, 'throttled');

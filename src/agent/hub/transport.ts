@@ -166,7 +166,7 @@ const isPasswordWanted = (cause: unknown): boolean => cause instanceof ProxyErro
 
 /** The hub itself answered, so its port can be reached. */
 const isAnswer = ({ error: { id } }: HubFailure): boolean =>
-  ['CREDENTIAL_REFUSED', 'MODULE_UNKNOWN', 'HUB_THROTTLED', 'HUB_QUOTA_EXCEEDED'].includes(id);
+  ['CREDENTIAL_REFUSED', 'MODULE_UNKNOWN', 'HUB_THROTTLED', 'HUB_QUOTA_EXCEEDED', 'HUB_TIER_UNSUPPORTED'].includes(id);
 
 /** `host` or `host:port` that a module connects to. */
 export const hostOf = ({ connectTo, hostName }: ModuleAddress): string => connectTo ?? hostName;

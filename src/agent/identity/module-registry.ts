@@ -5,6 +5,7 @@ import type { Duration } from '../../core/base/duration.ts';
 import { AgentError, type FailureId } from '../../core/base/errors.ts';
 import { shellWord } from '../../core/base/text.ts';
 import { HubFailure, type RetryCause } from '../../core/contract/hub.ts';
+import { BASIC_TIER, isRefusedByTier, TIER_REMEDY } from '../../core/contract/hub-tier.ts';
 import { type Address, addressOf, hostAndPort } from '../../core/network/address.ts';
 import type { HttpAnswer } from '../../core/network/http.ts';
 import type { Network } from '../../core/network/network.ts';
@@ -173,6 +174,8 @@ export class ModuleRegistry {
       const remedy = 'Wait for the next UTC day, or add units to the hub.';
       return failure('HUB_QUOTA_EXCEEDED', `the daily quota of ${hostName} is used up (${reply})`, remedy, 'quota');
     }
+    if (name !== undefined && isRefusedByTier(name))
+      return failure('HUB_TIER_UNSUPPORTED', `${hostName} ${BASIC_TIER} (${reply})`, TIER_REMEDY, 'credentials');
     if (status === 401 || status === 403) return this.#notAuthorized(reply, name, module);
     if (status === 404 && name === 'DeviceNotFound') {
       const remedy = `Correct identity.deviceId, or create the device: az iot hub device-identity create --hub-name ${hubOf(module)} --device-id ${shellWord(deviceId)}`;
@@ -251,6 +254,7 @@ const NAMES: Readonly<Record<number, string>> = {
   401002: 'IotHubUnauthorizedAccess',
   401003: 'IotHubUnauthorized',
   403002: 'IotHubQuotaExceeded',
+  403010: 'OperationNotAvailableInCurrentTier',
   403012: 'DeviceDisabled',
   404001: 'DeviceNotFound',
   404010: 'ModuleNotFound',

@@ -58,6 +58,7 @@ export const FAILURES = {
   HUB_MISBEHAVES: ['Other', 'Other'],
   HUB_THROTTLED: ['Other', 'Other'],
   HUB_QUOTA_EXCEEDED: ['Other', 'Other'],
+  HUB_TIER_UNSUPPORTED: ['Other', 'Other'],
   EVENT_UNSENDABLE: ['Other', 'Other'],
   TWIN_INVALID: ['Remote Configuration', 'Cant Parse Configuration'],
   TWIN_UNREADABLE: ['Remote Configuration', 'Timeout'],

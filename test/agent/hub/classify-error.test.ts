@@ -185,6 +185,13 @@ describe('classifyError', () => {
       'HUB_QUOTA_EXCEEDED',
       'quota',
     ],
+    [
+      '403010',
+      new TwinStatusError(403, 'the hub answered 403010'),
+      'HUB_TIER_UNSUPPORTED',
+      'credentials',
+      /standard tier/,
+    ],
     ['401', new TwinStatusError(401, ''), 'CREDENTIAL_REFUSED', 'credentials'],
     [
       '404, the only sure sign of an unknown module',

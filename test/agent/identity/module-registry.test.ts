@@ -253,6 +253,17 @@ describe('ModuleRegistry', () => {
       await failureOf(read(), 'HUB_QUOTA_EXCEEDED', 'quota');
     });
 
+    for (const body of [
+      '{"Message":"ErrorCode:OperationNotAvailableInCurrentTier;x"}',
+      '{"Message":"{\\"errorCode\\":403010}"}',
+    ]) {
+      it(`reports the basic tier, which has no modules, for ${body}`, async () => {
+        answer = (_, response) => void response.writeHead(403).end(body);
+        const { error } = await failureOf(read(), 'HUB_TIER_UNSUPPORTED', 'credentials');
+        assert.match(`${error.message} ${error.remedy}`, /basic tier, which has no modules.* standard tier/);
+      });
+    }
+
     it('fails only with a HubFailure for random answers', async () => {
       const text = fc.oneof(fc.string({ maxLength: 200 }), fc.json());
       const message = fc.record({ Message: text }).map((value) => JSON.stringify(value));
