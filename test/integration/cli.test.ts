@@ -353,9 +353,9 @@ describe('Commands that run as processes', function () {
   });
 
   describe('a missing part of the program', () => {
-    for (const [name, status] of [
-      ['events', 1],
-      ['run', 70],
+    for (const [name, status, opening] of [
+      ['events', 1, 'vakt events: '],
+      ['run', 70, 'vakt encountered an error! .*'],
     ] as const) {
       it(`is named with a remedy by vakt ${name}`, async () => {
         const main = copyProgram();
@@ -363,10 +363,7 @@ describe('Commands that run as processes', function () {
         for (const args of [[name], [name, '--help']]) {
           const result = await run(args, { main });
           assert.deepEqual([result.status, result.stdout], [status, '']);
-          assert.match(
-            result.stderr,
-            /^vakt encountered an error! .*cannot load "vakt \w+": .*\nInstall Vakt again.*\n$/,
-          );
+          assert.match(result.stderr, new RegExp(`^${opening}cannot load "vakt \\w+": .*\\nInstall Vakt again.*\\n$`));
         }
         assert.match((await run(['--help'], { main })).stderr, /Install Vakt again/);
       });
@@ -629,7 +626,10 @@ describe('Commands that run as processes', function () {
     it('exits with 1 if no agent runs, and shows how to start it', async () => {
       const { status, stdout, stderr } = await run(['status', '--config', configure()]);
       assert.deepEqual([status, stdout], [1, '']);
-      assert.match(stderr, /no agent answers at .*ENOENT\nStart it with "vakt run"/);
+      assert.match(
+        stderr,
+        /^vakt status: no agent answers at .*ENOENT\nStart it with "vakt run".* \(AGENT_NOT_RUNNING\)\n$/,
+      );
     });
 
     it("reports the service's state from systemd if its agent does not answer", async function () {

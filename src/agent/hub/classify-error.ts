@@ -186,7 +186,7 @@ function twinFailure({ status, message }: TwinStatusError, peer: Peer): HubFailu
     const message = `${peer.address} failed to process a module twin request (${status})`;
     return unreachable(message, 'Wait; the agent retries by itself.');
   }
-  const remedy = 'Report this as a defect, with the log around it.';
+  const remedy = 'Report this as a defect, with the lines around it.';
   return failure('INTERNAL', `${peer.address} refused a module twin request (${status})`, remedy, undefined);
 }
 

@@ -105,7 +105,7 @@ export class AgentError extends Error {
     return EXIT_STATUS[this.code];
   }
 
-  /** The line the archived agents print, and runbooks search for (contract §7). */
+  /** The log line of the archived agents, for which runbooks search (contract §7). Commands other than `run` don't print it. */
   get line(): string {
     return `vakt encountered an error! Error in: ${this.code}, reason: ${this.reason}, extra details: ${this.message}`;
   }
@@ -115,7 +115,7 @@ export class AgentError extends Error {
 export const toAgentError = (thrown: unknown): AgentError =>
   thrown instanceof AgentError
     ? thrown
-    : new AgentError('INTERNAL', messageOf(thrown), 'Report this as a defect, with the log around it.', {
+    : new AgentError('INTERNAL', messageOf(thrown), 'Report this as a defect, with the lines around it.', {
         cause: thrown,
       });
 

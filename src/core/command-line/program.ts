@@ -101,7 +101,9 @@ class CommandLine {
     } catch (thrown) {
       if (world.signal.aborted && thrown === world.signal.reason) return 1; // Ctrl-C needs no explanation
       const error = toAgentError(thrown);
-      for (const line of [error.line, `${error.remedy} (${error.id})`]) printError(printable(line), world);
+      // The sentence of contract §7 is only for the log of the agent.
+      const problem = name === 'run' ? error.line : `vakt ${name}: ${error.message}`;
+      for (const line of [problem, `${error.remedy} (${error.id})`]) printError(printable(line), world);
       if (thrown !== error) for (const line of stackOf(thrown)) printError(printable(line), world);
       return name === 'run' ? error.exitStatus : 1;
     }
