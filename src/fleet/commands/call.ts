@@ -33,7 +33,7 @@ export async function call(task: Task, name: string | undefined): Promise<number
         ? printableJson(JSON.stringify({ deviceId, ...answer }))
         : `${printable(deviceId)}  ${answer.status}  ${printableJson(JSON.stringify(answer.payload ?? null))}`,
     );
-    if (answer.status >= REFUSED) report.fail(deviceId, `the agent answered ${answer.status}`);
+    if (answer.status >= REFUSED) report.fail(deviceId);
     else report.note('answered');
   };
   const label = task.isDryRun ? DRY_RUN : 'Calls';

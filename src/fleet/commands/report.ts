@@ -6,8 +6,6 @@ import { ServiceFailure } from '../service-failure.ts';
 
 /** The summary of a dry run. */
 export const DRY_RUN = 'Dry run, nothing was done. Without --dry-run';
-/** Maximum number of failures named in the summary; further ones are only counted. */
-const MAX_NAMED = 100;
 /** Minimum interval between updates of the progress line. */
 const EVERY = milliseconds(200);
 /** Moves to the line above and clears it; see console_codes(4). */
@@ -18,7 +16,6 @@ export class Report {
   readonly #world: World;
   readonly #clock: Clock;
   readonly #outcomes = new Map<string, number>();
-  readonly #named: string[] = [];
   #failures = 0;
   #done = 0;
   #total = 0;
@@ -45,20 +42,16 @@ export class Report {
     this.#step();
   }
 
-  fail(deviceId: string, why: string): void {
+  /** Counts a failure and names it. @param why omitted if a line of the result names it */
+  fail(deviceId: string, why?: string): void {
     this.#failures += 1;
-    const line = `${deviceId}: ${why}`;
-    if (this.#named.length < MAX_NAMED) this.#named.push(line);
-    this.#print(printable(`failed: ${line}`), this.#world.terminal ? this.#world.stdout : this.#world.stderr);
+    if (why !== undefined) this.#printProblem(`failed: ${deviceId}: ${why}`);
     this.#step();
   }
 
   /** Prints a warning about a device that was processed anyway. */
   warn(deviceId: string, warning: string): void {
-    this.#print(
-      printable(`warning: ${deviceId}: ${warning}`),
-      this.#world.terminal ? this.#world.stdout : this.#world.stderr,
-    );
+    this.#printProblem(`warning: ${deviceId}: ${warning}`);
   }
 
   /** Runs the work for one device; records errors of this device only. @throws all other errors */
@@ -86,17 +79,11 @@ export class Report {
     this.#isLive = true;
   }
 
-  /** Prints the summary, and names the failures. */
+  /** Prints the summary. */
   end(label: string, { isCut = false } = {}): void {
     const counts = this.#counts();
     const rest = isCut ? '; not finished, run the command again to continue' : '';
     this.#print(`${label}: ${counts.join(', ') || 'nothing to do'}${rest}.`, this.#world.stdout);
-    if (this.#failures === 0) return;
-    this.#world.stderr('These failed:');
-    for (const line of this.#named) this.#world.stderr(printable(`  ${line}`));
-    const unnamed = this.#failures - this.#named.length;
-    if (unnamed > 0)
-      this.#world.stderr(`  and ${unnamed} more, named above. Run the command again to retry only the failed devices.`);
   }
 
   #step(): void {
@@ -112,6 +99,10 @@ export class Report {
     );
     const failed = this.#failures === 0 ? [] : [`${this.#failures} failed`];
     return [...sorted.map(([outcome, count]) => `${count} ${outcome}`), ...failed];
+  }
+
+  #printProblem(line: string): void {
+    this.#print(printable(line), this.#world.terminal ? this.#world.stdout : this.#world.stderr);
   }
 
   #print(line: string, to: (line: string) => void): void {
