@@ -4,6 +4,26 @@ import { repeatedNames, tooDeepAt } from '../../core/base/json-names.ts';
 /** Objects and lists within each other. The parser is recursive; settings need no more than three. */
 const MAX_DEPTH = 64;
 
+const PROBLEMS: Readonly<Record<ReturnType<typeof printParseErrorCode>, string>> = {
+  InvalidSymbol: 'text without quotes',
+  InvalidNumberFormat: 'an invalid number',
+  PropertyNameExpected: 'a missing name in double quotes',
+  ValueExpected: 'a missing value',
+  ColonExpected: 'a missing colon',
+  CommaExpected: 'a missing comma',
+  CloseBraceExpected: 'a missing }',
+  CloseBracketExpected: 'a missing ]',
+  EndOfFileExpected: 'unexpected text after the end',
+  InvalidCommentToken: 'an invalid comment',
+  UnexpectedEndOfComment: 'a comment without an end',
+  UnexpectedEndOfString: 'a string without an end',
+  UnexpectedEndOfNumber: 'an incomplete number',
+  InvalidUnicode: 'an invalid Unicode escape',
+  InvalidEscapeCharacter: 'an invalid escape',
+  InvalidCharacter: 'an invalid character',
+  '<unknown ParseErrorCode>': 'a syntax error',
+};
+
 /**
  * Reads JSON with comments and trailing commas. `__proto__` is a name like others.
  *
@@ -21,7 +41,8 @@ export function parseJson(text: string): { value: unknown; repeated: readonly st
   const errors: ParseError[] = [];
   const tree = parseTree(json, errors, { allowTrailingComma: true });
   const [first] = errors;
-  if (first !== undefined) return { problem: `${printParseErrorCode(first.error)} at ${placeOf(first.offset)}` };
+  if (first !== undefined)
+    return { problem: `${PROBLEMS[printParseErrorCode(first.error)]} at ${placeOf(first.offset)}` };
   const repeated = repeatedNames(json).map(
     ({ path, offset }) => `${path.join('.')} is there twice, again at ${placeOf(offset)}`,
   );

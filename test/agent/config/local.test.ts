@@ -549,8 +549,8 @@ describe('readLocalSettings', () => {
       ['7', 'CONFIG_INVALID', 78, /must be an object/],
       ['', 'CONFIG_FILE_NOT_JSON', 78, /line 1, column 1/],
       ['{\n  "hub": {]\n}', 'CONFIG_FILE_NOT_JSON', 78, /at line 2, column 11/],
-      ['{ "agentId": "x" ', 'CONFIG_FILE_NOT_JSON', 78, /is not JSON/],
-      ['hub = contoso', 'CONFIG_FILE_NOT_JSON', 78, /is not JSON/],
+      ['{ "agentId": "x" ', 'CONFIG_FILE_NOT_JSON', 78, /is not JSON: a missing } at line 1, column 18$/],
+      ['hub = contoso', 'CONFIG_FILE_NOT_JSON', 78, /is not JSON: text without quotes at line 1, column 1$/],
     ] as const) {
       it(`${JSON.stringify(text)} as ${id}`, () => {
         const error = refused(text);
