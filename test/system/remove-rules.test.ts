@@ -102,6 +102,6 @@ describe('vakt remove-rules', () => {
       { encoding: 'utf8', env: { ...environment(), ...identity, VAKT_CONTROL_SOCKET: '/nonexistent/vakt.sock' } },
     );
     assert.equal(status, 1);
-    assert.match(stderr, /Run this as root\..*\(AUDIT_UNAVAILABLE\)/);
+    assert.match(stderr, /Use: sudo vakt remove-rules \(AUDIT_UNAVAILABLE\)/);
   });
 });

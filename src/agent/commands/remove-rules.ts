@@ -61,9 +61,8 @@ async function refuseWhileOneRuns(path: string, signal: AbortSignal): Promise<vo
 const needsRules = (who: string) =>
   new AgentError('AGENT_RUNNING', `${who}, and needs its rules`, 'Stop the agent instead: it then removes its rules.');
 
-const refusal = (error: unknown) =>
-  errnoOf(error) === 'EPERM'
-    ? new AgentError('AUDIT_UNAVAILABLE', 'the kernel refuses to change its audit rules', 'Run this as root.', {
-        cause: error,
-      })
-    : error;
+const refusal = (error: unknown) => {
+  if (errnoOf(error) !== 'EPERM') return error;
+  const remedy = 'Use: sudo vakt remove-rules';
+  return new AgentError('AUDIT_UNAVAILABLE', 'the kernel refuses to change its audit rules', remedy, { cause: error });
+};

@@ -82,8 +82,9 @@ interface Question {
 /**
  * Asks a running agent. It must answer, or begin to stream, within 5 s.
  *
- * @throws {AgentError} AGENT_NOT_RUNNING if no agent answers or it exits before it has answered, CONFIG_INVALID if the
- *   path is too long for a socket; another Error if the agent answers with an error
+ * @throws {AgentError} AGENT_NOT_RUNNING if no agent answers or it exits before it has answered, AGENT_ACCESS_DENIED if
+ *   this user may not connect, CONFIG_INVALID if the path is too long for a socket; another Error if the agent answers
+ *   with an error
  */
 export async function askControlSocket(path: string, what: string, question: Question = {}): Promise<unknown> {
   const { onLine, onOpen, signal } = question;
@@ -165,10 +166,11 @@ function noAnswer(path: string, cause: unknown): unknown {
   if (code === undefined) return cause;
   if (code === 'ECONNRESET')
     return failure(`the agent at ${path} exited`, 'Run the command again when the agent is running.');
-  const remedy =
-    code === 'EACCES'
-      ? 'Run the command as root, or as the user that the agent runs as.'
-      : 'Start it with "vakt run", or name its configuration with --config FILE.';
+  if (code === 'EACCES') {
+    const remedy = 'Run the command as root, or as the user that the agent runs as.';
+    return new AgentError('AGENT_ACCESS_DENIED', `you may not ask the agent at ${path}`, remedy, { cause });
+  }
+  const remedy = 'Start it with "vakt run", or name its configuration with --config FILE.';
   return failure(`no agent answers at ${path}: ${code}`, remedy);
 }
 

@@ -71,6 +71,7 @@ export const FAILURES = {
   STORE_UNUSABLE: ['Other', 'Other'],
   AGENT_RUNNING: ['Other', 'Other'],
   AGENT_NOT_RUNNING: ['Other', 'Not Found'],
+  AGENT_ACCESS_DENIED: ['Other', 'File Permissions'],
   AGENT_HELD_UP: ['Other', 'Timeout'],
   CODE_CACHE_FAILED: ['Other', 'Other'],
   EMULATOR_MISSING: ['Other', 'Missing Configuration'],

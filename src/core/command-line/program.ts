@@ -3,7 +3,7 @@ import { systemClock } from '../base/clock.ts';
 import { type Duration, seconds } from '../base/duration.ts';
 import { AgentError, messageOf, toAgentError } from '../base/errors.ts';
 import { isJournal, journalError } from '../base/journal.ts';
-import { counted, printable } from '../base/text.ts';
+import { counted, printable, shellWord } from '../base/text.ts';
 import { VERSION } from '../base/version.ts';
 import { type Command, table, UsageError, type World } from './command.ts';
 import { didYouMean } from './did-you-mean.ts';
@@ -103,7 +103,8 @@ class CommandLine {
       const error = toAgentError(thrown);
       // The sentence of contract §7 is only for the log of the agent.
       const problem = name === 'run' ? error.line : `vakt ${name}: ${error.message}`;
-      for (const line of [problem, `${error.remedy} (${error.id})`]) printError(printable(line), world);
+      for (const line of [problem, `${remedyFor(error, [name, ...args])} (${error.id})`])
+        printError(printable(line), world);
       if (thrown !== error) for (const line of stackOf(thrown)) printError(printable(line), world);
       return name === 'run' ? error.exitStatus : 1;
     }
@@ -209,5 +210,11 @@ function synopsis(name: string, usage: string): string[] {
 
 /** In the journal, lines without a priority would count as information. */
 const printError = (text: string, { stderr }: World): void => stderr(isJournal(2) ? journalError(text) : text);
+
+/** If the user lacks the permission, the remedy is the same command with sudo. */
+function remedyFor({ id, remedy }: AgentError, args: readonly string[]): string {
+  if (id !== 'AGENT_ACCESS_DENIED' || process.geteuid?.() === 0) return remedy;
+  return `Use: sudo vakt ${args.map((arg) => (/^[\w./=-]+$/.test(arg) ? arg : shellWord(arg))).join(' ')}`;
+}
 
 const stackOf = (thrown: unknown): string[] => (thrown instanceof Error ? (thrown.stack ?? '').split('\n') : []);

@@ -196,6 +196,16 @@ describe('control socket', () => {
     assert.equal(isNoAgentListening(error), false);
   });
 
+  it('askControlSocket rejects with AGENT_ACCESS_DENIED if this user may not connect', async () => {
+    await serve();
+    chmodSync(path, 0);
+    chmodSync(folder, 0o755);
+    const isRoot = process.geteuid?.() === 0;
+    if (isRoot) process.seteuid?.(65_534);
+    const asking = askControlSocket(path, '/status').finally(() => isRoot && process.seteuid?.(0));
+    await assert.rejects(asking, { id: 'AGENT_ACCESS_DENIED', message: `you may not ask the agent at ${path}` });
+  });
+
   it('serveControlSocket does not replace a socket that it may not connect to', async () => {
     await serve();
     chmodSync(path, 0);
