@@ -96,10 +96,13 @@ Conflicts: vakt
 Replaces: vakt
 Depends: libc6 (>= 2.28), libstdc++6, passwd`;
 
-/** Both packages declare the conflict: dpkg replaces a package only if the new one names the old one. */
+/**
+ * Both packages declare the conflict: dpkg replaces a package only if the new one names the old one. The alternative can't
+ * be met, but apt and dpkg name it where the distribution's Node is too old.
+ */
 const WITHOUT_NODE = `Conflicts: vakt-with-node
 Replaces: vakt-with-node
-Depends: nodejs (>= 20.15), libc6 (>= 2.25), libstdc++6, passwd`;
+Depends: nodejs (>= 20.15) | vakt-with-node, libc6 (>= 2.25), libstdc++6, passwd`;
 
 /** The unit loads a folder of credentials, new in systemd 250. No dependency: containers have no systemd. */
 const BREAKS = 'systemd (<< 250)';

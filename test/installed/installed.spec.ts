@@ -172,6 +172,14 @@ for (const [kind, installation] of Object.entries(INSTALLATIONS)) {
       system.must('systemctl', 'daemon-reload');
     };
 
+    if (!hasNode) {
+      it('is named by apt where the distribution has no Node that is new enough', () => {
+        const refusal = system.run('apt-get', '-y', 'install', DEB());
+        assert.notEqual(refusal.status, 0, refusal.output);
+        assert.match(refusal.output, /Depends: nodejs \(>= 20\.15\).* or\s+vakt-with-node/);
+      });
+    }
+
     it('runs as a service with its own user and five capabilities', async () => {
       install(system);
       await system.until('up', seconds(30), isUp);
