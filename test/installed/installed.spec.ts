@@ -139,7 +139,7 @@ for (const [kind, installation] of Object.entries(INSTALLATIONS)) {
       system
         .must('find', '/', '-xdev', '-path', '/clone', '-prune', '-o', '-print')
         .split('\n')
-        .filter((path) => !/^\/(?:proc|sys|dev|run|tmp|var\/(?:tmp|log|cache|lib\/dpkg|lib\/systemd))\//.test(path))
+        .filter((path) => !/^\/(?:proc|sys|dev|run|tmp|var\/(?:tmp|log|cache|lib\/(?:apt|dpkg|systemd)))\//.test(path))
         .filter((path) => !/^\/etc\/(?:\.pwd\.lock|(?:passwd|group|shadow|gshadow|subuid|subgid)-)$/.test(path))
         .sort();
     const accounts = () => system.must('cat', '/etc/passwd', '/etc/group');

@@ -164,7 +164,7 @@ describe('The package', function () {
       const { version } = JSON.parse(readFileSync(join(TOP, 'package.json'), 'utf8')) as { version: string };
       assert.match(info, new RegExp(`^Version: ${version.replaceAll('.', '\\.')}$`, 'm'));
       assert.match(info, new RegExp(`^Architecture: ${architecture}$`, 'm'));
-      assert.match(info, /^Depends: nodejs \(>= 20\.15\), /m);
+      assert.match(info, /^Depends: nodejs \(>= 20\.15\) \| vakt-with-node, /m);
       assert.match(info, /^Breaks: systemd \(<< 250\)$/m);
       const listed = execFileSync('dpkg-deb', ['--contents', deb], { encoding: 'utf8' }).trim().split('\n');
       for (const line of listed) assert.match(line, /^[-dl]\S{9} root\/root /);
