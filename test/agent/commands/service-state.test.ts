@@ -152,7 +152,7 @@ describe('"vakt run" as root', () => {
 
     it('run as root names the command that switches to the owner and keeps the capabilities', async () => {
       const command =
-        /^Run it as that user: setpriv --reuid=65534 --regid=65534 --clear-groups .*audit_read.* vakt run/;
+        /^Run the agent as the user nobody: setpriv --reuid=65534 --regid=65534 --clear-groups .*audit_read.* vakt run/;
       assert.match((await refusal()).remedy, command);
       assert.match((await refusal('/etc/my vakt.json', STOPPED)).remedy, / vakt run --config '\/etc\/my vakt\.json'$/);
     });

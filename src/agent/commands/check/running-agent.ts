@@ -1,6 +1,8 @@
 import { accessSync, constants } from 'node:fs';
 import { dirname } from 'node:path';
 import { errnoOf, messageOf } from '../../../core/base/errors.ts';
+import { DEFAULT_CONFIG_FILE } from '../../config/local.ts';
+import { startRemedy } from '../foreign-state.ts';
 import { explainService } from '../service-state.ts';
 import { type Finding, failed, note, ok, wrong } from './finding.ts';
 import type { Check, RunningAgent } from './situation.ts';
@@ -14,13 +16,16 @@ const TO_USE_THE_FILE =
 export const runningAgent: Check = {
   name: RUNNING_AGENT,
   worksWithoutConfiguration: true,
-  run({ agent, configFile }) {
+  async run({ agent, configFile, local, signal }) {
     const { status, statusByThisFile, statusError, unit } = agent;
     if (statusError?.id === 'CONFIG_INVALID') return [failed(RUNNING_AGENT, statusError)];
     if (statusError !== undefined)
       return [note(RUNNING_AGENT, `its status can't be read: ${statusError.message}`, statusError.remedy)];
     if (unit !== undefined) return [describeUnit(unit)];
-    if (status === undefined) return [note(RUNNING_AGENT, AS_THIS_USER, 'Start it: vakt run')];
+    if (status === undefined) {
+      const file = configFile === DEFAULT_CONFIG_FILE ? undefined : configFile;
+      return [note(RUNNING_AGENT, AS_THIS_USER, await startRemedy(local, { configFile: file, signal }))];
+    }
     const problem = `${status.state}, version ${status.version}; its status is used for the checks below`;
     if (statusByThisFile === undefined)
       return [

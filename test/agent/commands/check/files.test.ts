@@ -220,6 +220,21 @@ describe('vakt check: files', () => {
     it('check accepts a state directory that will be created', async () =>
       assertFinding(await bench.lookAt('state directory'), 'ok', /state will be created$/));
 
+    it('check names the command that starts the agent as the owner of its state directory', async function () {
+      if (process.getuid?.() !== 0) return skip(this, 'giving files away takes root');
+      const file = bench.configure();
+      assertFinding(
+        await bench.lookAt('running agent'),
+        'note',
+        /^none/,
+        new RegExp(`^Start it: vakt run --config '${file}'$`),
+      );
+      mkdirSync(bench.path('state'));
+      chownSync(bench.path('state'), 65_534, 65_534);
+      const found = await bench.lookAt('running agent');
+      assertFinding(found, 'note', /^none/, /^Run the agent as the user nobody: setpriv .* vakt run --config /);
+    });
+
     it('check reports state files that do not belong to the user of the running agent', async function () {
       if (!isRoot) skip(this, 'an agent of another user takes root');
       await bench.standIn('setpriv', `--reuid=${OTHER_USER}`, '--clear-groups');
