@@ -135,7 +135,7 @@ describe('vakt check: files', () => {
       const identity = { kind: 'moduleCertificate', deviceId: 'device1', moduleId: 'm', certificateFile, keyFile };
       bench.configure({ identity });
       await run({ [certificateFile]: '/run/c.pem' });
-      assertFinding(await bench.lookAt('identity'), 'wrong', /CN "device1"/, /; then run: systemctl restart vakt\.$/);
+      assertFinding(await bench.lookAt('identity'), 'wrong', /expired at 20/, /; then run: systemctl restart vakt\.$/);
     });
   });
 
