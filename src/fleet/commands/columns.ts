@@ -4,13 +4,13 @@ import { ALERT_LEVELS } from '../../core/contract/event.ts';
 import type { Row } from '../service.ts';
 
 /** A column of `vakt fleet status`. */
-interface Column {
+export interface Column {
   readonly name: string;
   /** The cell, made from members of `FIELDS`. */
   readonly show: (row: Row) => string;
 }
 
-const AGENT = 'properties.reported.securityAgent';
+export const AGENT = 'properties.reported.securityAgent';
 
 /** Queried columns, keyed by name: a few members only, since a whole status has up to 32 KB. */
 const FIELDS = {
@@ -28,9 +28,11 @@ const FIELDS = {
   recommendations: `${AGENT}.posture.recommendations`,
 } as const;
 
-export const STATUS_COLUMNS = Object.entries(FIELDS)
-  .map(([name, path]) => (name === path ? path : `${path} AS ${name}`))
-  .join(', ');
+/** Columns to select. @param more paths of further ones, keyed by name */
+export const statusColumns = (more: Readonly<Record<string, string>> = {}): string =>
+  Object.entries({ ...FIELDS, ...more })
+    .map(([name, path]) => (name === path ? path : `${path} AS ${name}`))
+    .join(', ');
 
 const text = (value: unknown): string => (typeof value === 'string' || typeof value === 'number' ? String(value) : '');
 

@@ -43,6 +43,7 @@ configure:
 
 status:
   --degraded --paused --silent --alerts --outdated   only modules in any of these states (config/queries.md)
+                     "--degraded" also shows why, and counts the devices by reason
   --json             one JSON object per line
   --csv              comma-separated values
 

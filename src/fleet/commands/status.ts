@@ -5,7 +5,8 @@ import { printable, printableJson } from '../../core/base/text.ts';
 import { UsageError } from '../../core/command-line/command.ts';
 import { among, type Choice, chosenModules, countChosen, isModule, listsOf, source } from '../choice.ts';
 import type { HubService, Row } from '../service.ts';
-import { COLUMNS, STATUS_COLUMNS, stateOf } from './columns.ts';
+import { COLUMNS, type Column, stateOf, statusColumns } from './columns.ts';
+import { describeReasons, REASON_FIELDS, reasonsOf, Tally } from './reasons.ts';
 import { devices, type Task } from './task.ts';
 
 /**
@@ -59,14 +60,23 @@ export async function status(task: Task): Promise<number> {
   if (values.json === true && values.csv === true) throw new UsageError('--json and --csv exclude each other');
   const names = QUERY_NAMES.filter((name) => values[name] === true);
   const only = names.map((name) => `(${conditionNamed(name)})`).join(' OR ');
-  const print = values.json === true ? asJson : values.csv === true ? asCsv() : asTable();
-  const states = new Map<string, number>();
+  const hasReasons = values.degraded === true;
+  const columns = hasReasons ? COLUMNS_WITH_REASON : COLUMNS;
+  const print = values.json === true ? asJson(hasReasons) : values.csv === true ? asCsv(columns) : asTable(columns);
+  const states = new Tally();
+  const reasons = new Tally();
   const shown = new Set<string>();
   let count = 0;
-  const query = { choice, moduleId, columns: STATUS_COLUMNS, only: only === '' ? undefined : only };
+  const query = {
+    ...{ choice, moduleId, only: only === '' ? undefined : only },
+    columns: statusColumns(hasReasons ? REASON_FIELDS : {}),
+  };
   for await (const rows of chosenModules(hub, query)) {
     for (const line of print(rows)) world.stdout(line);
-    for (const row of rows) states.set(stateOf(row), (states.get(stateOf(row)) ?? 0) + 1);
+    for (const row of rows) {
+      states.add(stateOf(row));
+      if (hasReasons) for (const { reason } of reasonsOf(row)) reasons.add(reason);
+    }
     if (choice.kind === 'devices') for (const { deviceId } of rows) shown.add(String(deviceId));
     count += rows.length;
     await world.written?.(); // otherwise a slow reader would make all pages wait in memory
@@ -76,9 +86,10 @@ export async function status(task: Task): Promise<number> {
   const unseen = choice.kind === 'devices' ? choice.ids.filter((id) => !shown.has(id)) : [];
   const isComplete = await nameMissing(task, unseen, names.length > 0);
   if (values.json === true || values.csv === true) return isComplete ? 0 : 1;
-  const sum = [...states].map(([state, number]) => `${number} ${printable(state)}`).join('; ');
+  const sum = states.entries.map(([state, number]) => `${number} ${printable(state)}`).join('; ');
   if (count > 0) world.stdout('');
   world.stdout(`${devices(count)}${sum === '' ? '' : `: ${sum}`}.`);
+  if (reasons.entries.length > 0) world.stdout(`Reasons: ${describeReasons(reasons)}.`);
   if (choice.kind === 'all' && names.length === 0) await reportMissing(task, count);
   return isComplete ? 0 : 1;
 }
@@ -127,25 +138,42 @@ async function reportMissing({ hub, moduleId, world }: Task, withModule: number)
 
 type Printer = (rows: readonly Row[]) => string[];
 
-const asJson: Printer = (rows) => rows.map((row) => printableJson(JSON.stringify(row)));
+/** With `reasons` in place of the columns that they are derived from, which have several KB a device. */
+const asJson =
+  (hasReasons: boolean): Printer =>
+  (rows) =>
+    rows.map((row) => printableJson(JSON.stringify(hasReasons ? withReasons(row) : row)));
 
-const cellsOf = (row: Row) => COLUMNS.map(({ show }) => show(row));
+function withReasons(row: Row): Row {
+  const own = Object.entries(row).filter(([name]) => !Object.hasOwn(REASON_FIELDS, name));
+  return { ...Object.fromEntries(own), reasons: reasonsOf(row) };
+}
 
-function asCsv(): Printer {
-  let heads: readonly string[][] = [COLUMNS.map(({ name }) => name)];
+const reasonCell = (row: Row) =>
+  reasonsOf(row)
+    .map(({ reason }) => reason)
+    .join(', ');
+
+/** REASON comes before FAULTS, whose texts are the longest. */
+const COLUMNS_WITH_REASON: readonly Column[] = COLUMNS.toSpliced(-1, 0, { name: 'REASON', show: reasonCell });
+
+const cellsOf = (row: Row, columns: readonly Column[]) => columns.map(({ show }) => show(row));
+
+function asCsv(columns: readonly Column[]): Printer {
+  let heads: readonly string[][] = [columns.map(({ name }) => name)];
   return (rows) => {
-    const lines = [...heads, ...rows.map(cellsOf)].map((cells) => printable(csvLine(cells)));
+    const lines = [...heads, ...rows.map((row) => cellsOf(row, columns))].map((cells) => printable(csvLine(cells)));
     heads = [];
     return lines;
   };
 }
 
 /** Columns are as wide as the first page needs, so that no rows are stored. */
-function asTable(): Printer {
+function asTable(columns: readonly Column[]): Printer {
   let widths: readonly number[] | undefined;
   return (rows) => {
-    const cells = rows.map((row) => cellsOf(row).map(printable));
-    const heads = COLUMNS.map(({ name }) => name);
+    const cells = rows.map((row) => cellsOf(row, columns).map(printable));
+    const heads = columns.map(({ name }) => name);
     const lines = widths === undefined ? [heads, ...cells] : cells;
     widths ??= heads.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
     return lines.map((line) =>

@@ -114,6 +114,33 @@ describe('vakt fleet status', () => {
     assert.ok(outdated?.sql.includes(`'${VERSION}'`), 'config/queries.md names another version than package.json');
   });
 
+  it('shows with --degraded why each agent is degraded, and counts the devices by reason', async () => {
+    const blind = { ProcessCreate: { state: 'degraded', source: 'procPolling', reason: 'auditd has audit; stop it' } };
+    report('blind1', { ...RUNNING, state: 'degraded', collectors: blind });
+    report('blind2', { ...RUNNING, state: 'degraded', collectors: blind, store: { place: 'memory', reason: 'full' } });
+    const { out } = await bed.run('status', '--degraded');
+    const table = out.map((line) => line.split(/ {2,}/));
+    const column = table[0]?.indexOf('REASON') ?? -1;
+    assert.deepEqual(
+      table.slice(1, 4).map((cells) => [cells[0], cells[column]]),
+      [
+        ['ill', 'configuration refused'],
+        ['blind1', 'no kernel audit'],
+        ['blind2', 'no kernel audit, events in memory only'],
+      ],
+    );
+    assert.equal(out.at(-1), 'Reasons: 2 × no kernel audit, 1 × configuration refused, 1 × events in memory only.');
+    const json = await bed.run('status', '--degraded', '--json', '--device', 'blind2');
+    const { reasons, collectors } = JSON.parse(json.out[0] ?? '');
+    assert.deepEqual(reasons, [
+      { reason: 'no kernel audit', detail: 'auditd has audit; stop it' },
+      { reason: 'events in memory only', detail: 'full' },
+    ]);
+    assert.equal(collectors, undefined);
+    const csv = await bed.run('status', '--degraded', '--csv', '--device', 'blind2');
+    assert.match(csv.out[1] ?? '', /,"no kernel audit, events in memory only",$/);
+  });
+
   it('writes CSV in which no cell is a formula', async () => {
     const { out } = await bed.run('status', '--csv', '--outdated');
     assert.deepEqual(out, [
