@@ -86,7 +86,7 @@ function withoutAnswer(thrown: unknown): ServiceFailure | AgentError {
 
 /** A failure of the proxy: all other requests would fail, too. */
 function byProxy(thrown: ProxyError): ServiceFailure | AgentError {
-  const { proxy, status, message, user } = thrown;
+  const { proxy, status, message, user, passwordFile } = thrown;
   const refused = (problem: string, remedy: string) =>
     new AgentError('PROXY_REFUSED', `the proxy ${proxy} ${problem}`, remedy, { cause: thrown });
   if (status === 407 && user === undefined) {
@@ -96,7 +96,9 @@ function byProxy(thrown: ProxyError): ServiceFailure | AgentError {
   }
   if (status === 407) {
     const remedy =
-      'Correct the user in --proxy and the password in the file of --proxy-password-file, or both in HTTPS_PROXY, if the command uses that.';
+      passwordFile === undefined
+        ? 'Correct the user in --proxy and name a file with the password with --proxy-password-file, or correct both in HTTPS_PROXY, if the command uses that.'
+        : `Correct the user in --proxy and the password in ${passwordFile} (--proxy-password-file).`;
     return refused(`refused the user ${user} or its password (407)`, remedy);
   }
   if (status !== undefined && status >= 400 && status < 500) {

@@ -87,8 +87,10 @@ export function proxyFailure(thrown: ProxyError, { name, target, unreachable, ot
   if (status === 407) {
     const used = thenUsed(passwordFile === undefined ? [] : [passwordFile], ', which is used within 25 s');
     const remedy =
-      `Correct the user in hub.proxy and the password in hub.proxyPasswordFile${used}; ` +
-      'or both in HTTPS_PROXY, if that is what is used, and restart the agent.';
+      passwordFile === undefined
+        ? 'Correct the user in hub.proxy and write the password to a file that hub.proxyPasswordFile names; ' +
+          'or correct both in HTTPS_PROXY, if that is used, and restart the agent.'
+        : `Correct the user in hub.proxy and the password in ${passwordFile} (hub.proxyPasswordFile)${used}.`;
     return refused(`the proxy ${proxy} refused the user ${user} or its password (407)`, remedy);
   }
   if (status !== undefined && status >= 400 && status < 500) {

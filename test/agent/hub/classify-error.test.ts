@@ -151,10 +151,10 @@ describe('classifyError', () => {
     ],
     [
       'a proxy that refuses the password',
-      new ProxyError({ host: 'proxy', port: 3128, user: 'agent' }, 'x', { status: 407 }),
+      new ProxyError({ host: 'proxy', port: 3128, user: 'agent', passwordFile: '/s/p' }, 'x', { status: 407 }),
       'PROXY_REFUSED',
       'credentials',
-      /Correct the user in hub\.proxy and the password in hub\.proxyPasswordFile/,
+      /Correct the user in hub\.proxy and the password in \/s\/p \(hub\.proxyPasswordFile\)/,
     ],
     [
       'a proxy that refuses the port',
