@@ -1,5 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
 import { type Duration, milliseconds } from '../core/base/duration.ts';
+import { hubNamesOf } from '../core/contract/hub-names.ts';
 import { thumbprintOf, whyRefused } from './client-certificates.ts';
 import { type Credential, type ModuleId, nameOf } from './identity.ts';
 import type { Registry } from './registry.ts';
@@ -45,7 +46,8 @@ export function authenticate(credentials: Credentials, hub: AdmissionState): Ver
   if (parsed === undefined) return refused('the user name is not {hub}/{deviceId}/{moduleId}/?api-version=…');
   const { deviceId, moduleId, userAgent } = parsed;
   const id = { deviceId, moduleId };
-  if (parsed.hostName.toLowerCase() !== hub.hostName.toLowerCase())
+  const { classic, device } = hubNamesOf(hub.hostName);
+  if (![classic, device].includes(parsed.hostName.toLowerCase()))
     return refused(`the user name is for hub ${parsed.hostName}; this one is ${hub.hostName}`);
   if (clientId !== nameOf(id))
     return refused(`the client id is "${clientId}", not "${nameOf(id)}"`, CONNACK.identifierRejected);
@@ -62,7 +64,7 @@ export function authenticate(credentials: Credentials, hub: AdmissionState): Ver
     return reason === undefined ? { ...admitted, thumbprint: thumbprintOf(own) } : refused(reason);
   }
   if (!password) return refused('the password is missing, and the client presented no certificate');
-  const verified = verifyToken(password, id, module.credential, hub);
+  const verified = verifyToken(password, id, module.credential, { ...hub, hostName: parsed.hostName });
   return typeof verified === 'string' ? refused(verified) : { ...admitted, expiresAt: verified };
 }
 

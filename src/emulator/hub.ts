@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events';
 import { type Clock, systemClock, TimeLimitError } from '../core/base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../core/base/duration.ts';
 import type { TwinDocument, TwinSection } from '../core/contract/hub.ts';
+import { hubNamesOf } from '../core/contract/hub-names.ts';
 import { randomToken } from './access-token.ts';
 import { CertificateAuthority } from './certificates.ts';
 import type { Connection } from './connection.ts';
@@ -74,7 +75,8 @@ export interface ReportedChange extends ModuleId {
  * (ConnectionRecord), and `restRequest` (RestRequest).
  */
 export class HubEmulator extends EventEmitter implements ControlledHub {
-  readonly hostName: string;
+  /** What connection strings and other services give as its name: one of its names, which may be changed to another. */
+  hostName: string;
   /** Issued the hub's server certificate. */
   readonly certificateAuthority: CertificateAuthority;
   /** The root that clients must trust. */
@@ -115,7 +117,8 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
 
   static async start(options: EmulatorOptions = {}): Promise<HubEmulator> {
     const hub = new HubEmulator(options.certificateAuthority ?? (await CertificateAuthority.create()), options);
-    const certificate = await hub.certificateAuthority.issueServer([hub.hostName, 'localhost']);
+    const names = [hub.hostName, ...Object.values(hubNamesOf(hub.hostName)), 'localhost'];
+    const certificate = await hub.certificateAuthority.issueServer([...new Set(names)]);
     try {
       hub.#mqttServer = await MqttServer.open(hub.#handler, hub.#clock);
       const parts = { mqttServer: hub.#mqttServer, restHub: hub.#restHub(options), faults: hub.faults };

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, STATUS_CODES } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { type Clock, systemClock } from '../core/base/clock.ts';
 import { minutes } from '../core/base/duration.ts';
+import { hubNamesOf } from '../core/contract/hub-names.ts';
 import { type Endpoint, Listener } from './listener.ts';
 import { waitFor } from './waiting.ts';
 
@@ -102,10 +103,12 @@ export class ProxyEmulator extends EventEmitter {
     this.#routes.set(target.toLowerCase(), to);
   }
 
-  /** Leads port 8883 and 443 of the hub's name to an emulator. */
+  /** Leads port 8883 and 443 of each of the hub's names to an emulator. */
   routeTo({ hostName, port, webSocketPort }: Routed): void {
-    this.route(`${hostName}:8883`, port);
-    this.route(`${hostName}:443`, webSocketPort);
+    for (const name of Object.values(hubNamesOf(hostName))) {
+      this.route(`${name}:8883`, port);
+      this.route(`${name}:443`, webSocketPort);
+    }
   }
 
   /** Changes how requests are treated: all, those for one `host:port`, or for a port of any host, `*:8883`. */

@@ -1,5 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
 import type { Duration } from '../core/base/duration.ts';
+import { hubNamesOf } from '../core/contract/hub-names.ts';
 import { thumbprintOf, whyRefused } from './client-certificates.ts';
 import type { Registry } from './registry.ts';
 import { RestError } from './rest-errors.ts';
@@ -98,7 +99,8 @@ function authorizePolicy(token: SasToken, name: string, claim: Claim, hub: Autho
 }
 
 function checkToken(token: SasToken, keys: readonly string[], { path }: Claim, hub: AuthorizationState): void {
-  if (!covers(token.resource, hub.hostName, path)) throw new RestError(401002, `The token is for ${token.resource}.`);
+  if (!Object.values(hubNamesOf(hub.hostName)).some((name) => covers(token.resource, name, path)))
+    throw new RestError(401002, `The token is for ${token.resource}.`);
   if (!keys.some((key) => isSignedWith(token, key)))
     throw new RestError(401003, 'The token is not signed with a key of the device or policy.');
   if (hub.now.getTime() >= token.expiresAt.getTime() + hub.skewTolerance)

@@ -1,6 +1,6 @@
 import { AgentError } from '../core/base/errors.ts';
 import { readSecretFile } from '../core/base/secret-file.ts';
-import { hostNameProblem } from '../core/contract/hub-names.ts';
+import { hostNameProblem, hubNamesOf } from '../core/contract/hub-names.ts';
 import { addressOf } from '../core/network/address.ts';
 
 /** The credential of a command. */
@@ -42,7 +42,13 @@ function entra(hostName: string): ServiceCredential {
   if (problem !== undefined) {
     throw new AgentError('CONFIG_INVALID', `--hub ${problem}`, 'Give the name of the hub: NAME.azure-devices.net.');
   }
-  return { kind: 'entra', hostName };
+  return { kind: 'entra', hostName: serviceNameOf(hostName) };
+}
+
+/** Service APIs are not documented at a hub's name for devices (as of 2026-12-01), so the classic name is used instead. */
+function serviceNameOf(hostName: string): string {
+  const { classic, device } = hubNamesOf(hostName);
+  return hostName.toLowerCase() === device ? classic : hostName;
 }
 
 /**
@@ -71,7 +77,7 @@ function parseConnectionString(text: string, where: string): ServiceCredential {
     throw malformed(`GatewayHostName of the connection string in ${where} is not a host or host:port`);
   const policy = part('SharedAccessKeyName');
   const key = part('SharedAccessKey');
-  return { kind: 'sharedAccessKey', hostName, policy, key, ...(gateway ? { gateway } : {}) };
+  return { kind: 'sharedAccessKey', hostName: serviceNameOf(hostName), policy, key, ...(gateway ? { gateway } : {}) };
 }
 
 function isAddress(text: string): boolean {

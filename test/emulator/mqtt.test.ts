@@ -70,6 +70,14 @@ describe('the hub emulator, over bare MQTT', () => {
       'a hub name in capitals': () => ({
         username: `${hub.hostName.toUpperCase()}/${DEVICE}/${MODULE}/?api-version=2018-06-30`,
       }),
+      'the hub’s name for devices': () => ({
+        username: `emulator.device.azure-devices.net/${DEVICE}/${MODULE}/?api-version=2021-04-12`,
+        password: signSasToken(
+          `emulator.device.azure-devices.net/devices/${DEVICE}/modules/${MODULE}`,
+          KEY,
+          at(hours(1)),
+        ),
+      }),
       'a user name without parameters': () => ({ username: `${hub.hostName}/${DEVICE}/${MODULE}` }),
       'a user name that ends after the slash': () => ({ username: `${hub.hostName}/${DEVICE}/${MODULE}/` }),
       'a user name whose parameters are in another order': () => ({
@@ -108,6 +116,16 @@ describe('the hub emulator, over bare MQTT', () => {
         5,
         /is for hub other/,
         () => ({ username: `other.azure-devices.net/${DEVICE}/${MODULE}/?api-version=2021-04-12` }),
+      ],
+      'the hub’s name for service APIs': [
+        5,
+        /is for hub emulator\.service\./,
+        () => ({ username: `emulator.service.azure-devices.net/${DEVICE}/${MODULE}/?api-version=2021-04-12` }),
+      ],
+      'a token for another form of the name than the user name’s': [
+        5,
+        /the token is for emulator\.azure-devices\.net/,
+        () => ({ username: `emulator.device.azure-devices.net/${DEVICE}/${MODULE}/?api-version=2021-04-12` }),
       ],
       'the user name of a device': [
         5,

@@ -234,6 +234,15 @@ describe('the REST API of the hub emulator', () => {
       assert.equal((await remove(policy('iothubowner'))).status, 204);
     });
 
+    for (const form of ['device', 'service']) {
+      it(`accepts a token for emulator.${form}.azure-devices.net at that name`, async () => {
+        hub.addModule(module);
+        const name = `emulator.${form}.azure-devices.net`;
+        const headers = { authorization: token({ resource: name, key: POLICY_KEY, policy: 'registryRead' }) };
+        assert.equal((await get(undefined, { headers, servername: name })).status, 200);
+      });
+    }
+
     it('refuses an unknown one, and a wrong key', async () => {
       assert.deepEqual(errorOf(await get(undefined, policy('nobody'))), [401, 401003, 'IotHubUnauthorized']);
       assert.deepEqual(errorOf(await get(undefined, policy('iothubowner', KEY))), [401, 401003, 'IotHubUnauthorized']);

@@ -28,6 +28,19 @@ describe('The credential of vakt fleet', () => {
     assert.throws(() => readCredential({ hostName: 'a b' }, {}), { id: 'CONFIG_INVALID' });
   });
 
+  it('uses the classic name for the name of devices, and the name of services as it is', () => {
+    const service = 'hub1.service.azure-devices.net';
+    for (const [given, hostName] of [
+      [HUB, HUB],
+      ['hub1.device.azure-devices.net', HUB],
+      [service, service],
+      ['localhost', 'localhost'],
+    ] as const) {
+      assert.equal(readCredential({ hostName: given }, {}).hostName, hostName);
+      assert.equal(readCredential({ file: file(TEXT.replace(HUB, given)) }, {}).hostName, hostName);
+    }
+  });
+
   it('must be one', () => {
     assert.throws(() => readCredential({}, {}), { id: 'CONFIG_INCOMPLETE', remedy: /--connection-string-file.*--hub/ });
   });

@@ -47,6 +47,18 @@ describe('The service API by the SDK', () => {
     return service;
   };
 
+  for (const hostName of ['emulator.azure-devices.net', 'emulator.service.azure-devices.net']) {
+    it(`reaches the hub by ${hostName}, with a key and with Microsoft Entra`, async () => {
+      const entra = { kind: 'entra', hostName, gateway: gateway() } as const;
+      const tokens = {
+        getToken: async () => ({ token: 'an Entra token', expiresOnTimestamp: Number.MAX_SAFE_INTEGER }),
+      };
+      for (const service of [await open({ ...ofPolicy(), hostName }), await open(entra, { tokens })]) {
+        assert.equal(await service.count('devices WHERE tags.site = 2'), 250);
+      }
+    });
+  }
+
   it('reads all pages of a query, once each, even if the hub throttles it in between', async () => {
     const service = await open();
     hub.faults.inject({ kind: 'throttleRest', perSecond: 2, retryAfter: 1 });

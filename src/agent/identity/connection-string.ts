@@ -5,7 +5,7 @@ import { readSecretFile } from '../../core/base/secret-file.ts';
 import { HUB_ID_PROBLEM, hostNameProblem, isHubId } from '../../core/contract/hub-names.ts';
 import { secretFile } from '../../core/contract/local-schemas.ts';
 import type { IdentityContext } from './identity.ts';
-import { addressAt, hubNameOf, identityKind, namedBy } from './kind.ts';
+import { addressAt, areSameHub, identityKind, namedBy } from './kind.ts';
 import { checkedKey } from './sas-token.ts';
 import { type KeyRing, SharedKeyIdentity } from './shared-keys.ts';
 
@@ -46,7 +46,7 @@ function keyRingOf(text: string, file: string, { hostName, gatewayHostName }: Id
   const ids = { deviceId: checked('DeviceId', hubIdProblem), moduleId: checked('ModuleId', hubIdProblem) };
   const module = addressAt(hub, ids, gateway);
   const key = checkedKey(part('SharedAccessKey'), file);
-  if (hostName !== undefined && hubNameOf(hostName).toLowerCase() !== module.hostName.toLowerCase()) {
+  if (hostName !== undefined && !areSameHub(hostName, module.hostName)) {
     const message = `hub.hostName is ${hostName}, but the connection string in ${file} is for ${module.hostName}`;
     throw new AgentError('CONFIG_INVALID', message, 'Remove hub.hostName, or use the connection string of that hub.');
   }

@@ -5,7 +5,7 @@ import { pageOf } from '../../core/base/pages.ts';
 import { hostNameProblem, isHubId } from '../../core/contract/hub-names.ts';
 import { socketPathProblem } from '../../core/network/unix-socket.ts';
 import type { Identity, IdentityContext, Presentation, PresentOptions } from './identity.ts';
-import { addressAt, hubNameOf, identityKind, namedBy } from './kind.ts';
+import { addressAt, areSameHub, identityKind, namedBy } from './kind.ts';
 import type { LocalService } from './local/local-service.ts';
 import type { EdgeModule } from './local/workload-api.ts';
 
@@ -69,7 +69,7 @@ function edgeModuleOf({ environment, hub }: Pick<IdentityContext, 'environment' 
   if (!isHubId(ids.deviceId)) throw invalid('IOTEDGE_DEVICEID is not the id of a device');
   if (!isHubId(ids.moduleId)) throw invalid('IOTEDGE_MODULEID is not the id of a module');
   const module = addressAt(hostName, ids, hub.gatewayHostName ?? gateway);
-  if (hub.hostName !== undefined && comparable(hub.hostName) !== comparable(hostName)) {
+  if (hub.hostName !== undefined && !areSameHub(hub.hostName, hostName)) {
     const message = `hub.hostName is ${hub.hostName}, but IoT Edge connects this device to ${hostName}`;
     throw new AgentError('CONFIG_INVALID', message, 'Remove hub.hostName: IoT Edge names the hub.');
   }
@@ -85,8 +85,6 @@ function edgeModuleOf({ environment, hub }: Pick<IdentityContext, 'environment' 
 
 const remedy = () =>
   `Let IoT Edge start the agent as one of its modules, or use another identity.kind: see ${pageOf('identity')}.`;
-
-const comparable = (hub: string) => hubNameOf(hub).toLowerCase();
 
 /** Starts with no more of the text than a message can have. */
 const quoted = (text: string) => JSON.stringify(text.slice(0, 100));

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { AgentError } from '../../core/base/errors.ts';
-import { HUB_ID, HUB_ID_PROBLEM } from '../../core/contract/hub-names.ts';
+import { HUB_ID, HUB_ID_PROBLEM, hubNamesOf, isSameHub } from '../../core/contract/hub-names.ts';
 import { credentialFile, secretFile, text } from '../../core/contract/local-schemas.ts';
 import type { Identity, IdentityContext, ModuleAddress } from './identity.ts';
 
@@ -49,7 +49,7 @@ export const CERTIFICATE_KEY_FILE = secretFile(
   "File with the certificate's private key in PEM form; only its owner may be able to read it.",
 );
 
-/** @throws AgentError CONFIG_INCOMPLETE without `hub.hostName` */
+/** @throws AgentError CONFIG_INCOMPLETE without `hub.hostName`; CONFIG_INVALID for the name of service APIs */
 export function moduleAddress(
   { deviceId, moduleId }: { readonly deviceId: string; readonly moduleId: string },
   hub: IdentityContext['hub'],
@@ -57,6 +57,11 @@ export function moduleAddress(
   if (hub.hostName === undefined) {
     const remedy = 'Set hub.hostName, for example "contoso.azure-devices.net".';
     throw new AgentError('CONFIG_INCOMPLETE', 'hub.hostName is missing', remedy);
+  }
+  const { classic, device, service } = hubNamesOf(hubNameOf(hub.hostName));
+  if (classic !== service && hubNameOf(hub.hostName).toLowerCase() === service) {
+    const message = `hub.hostName is ${hub.hostName}, the hub's name for service APIs, not for devices and modules`;
+    throw new AgentError('CONFIG_INVALID', message, `Set hub.hostName to "${classic}" or "${device}".`);
   }
   return addressAt(hub.hostName, { deviceId, moduleId }, hub.gatewayHostName);
 }
@@ -67,6 +72,9 @@ export const namedBy = (source: string, { gatewayHostName }: IdentityContext['hu
 
 /** A hub's name as in user names and tokens: without the port, and without the dot that ends an absolute name of DNS. */
 export const hubNameOf = (hub: string): string => hub.replace(/:\d+$/, '').replace(/\.$/, '');
+
+/** Whether two hubs are one, however they are written. @param one with or without a port */
+export const areSameHub = (one: string, other: string): boolean => isSameHub(hubNameOf(one), hubNameOf(other));
 
 /** @param hub `host`, or `host:port` in tests */
 export const addressAt = (

@@ -1,6 +1,7 @@
 import { AgentError } from '../../core/base/errors.ts';
 import { shellWord } from '../../core/base/text.ts';
 import { HubFailure } from '../../core/contract/hub.ts';
+import { isSameHub } from '../../core/contract/hub-names.ts';
 import { hostAndPort } from '../../core/network/address.ts';
 import type { IdentityContext, ModuleAddress, Presentation, PresentOptions } from './identity.ts';
 import { type DeviceProof, ModuleRegistry } from './module-registry.ts';
@@ -121,7 +122,10 @@ export class RegisteredModule {
 }
 
 const isSame = (one: ModuleAddress, other: ModuleAddress | undefined): boolean =>
-  one.hostName === other?.hostName && one.deviceId === other.deviceId && one.moduleId === other.moduleId;
+  other !== undefined &&
+  isSameHub(one.hostName, other.hostName) &&
+  one.deviceId === other.deviceId &&
+  one.moduleId === other.moduleId;
 
 const isSameProof = (one: DeviceProof, other: DeviceProof | undefined): boolean =>
   one.kind === other?.kind && one.key === other.key && JSON.stringify(one) === JSON.stringify(other);

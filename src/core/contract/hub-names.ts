@@ -22,6 +22,30 @@ export function hostNameProblem(text: string): string | undefined {
   return `${problem}${meant}`;
 }
 
+/** As of 2026-12-01; the name of a national cloud ends in another domain, such as `azure-devices.us`. */
+const FORM = /^([^.]+)\.(?:(?:device|service)\.)?(azure-devices\.[a-z.]+)$/;
+
+/**
+ * The host names of a hub: `NAME.azure-devices.net` for everything, `NAME.device.azure-devices.net` for devices and modules,
+ * `NAME.service.azure-devices.net` for service APIs. A hub of another domain, such as an emulator, has one name.
+ */
+export interface HubNames {
+  readonly classic: string;
+  readonly device: string;
+  readonly service: string;
+}
+
+/** @param hostName in any form, without a port @returns names in lower case */
+export function hubNamesOf(hostName: string): HubNames {
+  const name = hostName.toLowerCase().replace(/\.$/, '');
+  const [, hub, domain] = FORM.exec(name) ?? [];
+  if (hub === undefined) return { classic: name, device: name, service: name };
+  return { classic: `${hub}.${domain}`, device: `${hub}.device.${domain}`, service: `${hub}.service.${domain}` };
+}
+
+/** Whether two host names, without ports, are names of one hub. */
+export const isSameHub = (one: string, other: string): boolean => hubNamesOf(one).classic === hubNamesOf(other).classic;
+
 const NAME_PROBLEM = 'must be a host name such as "myhub.azure-devices.net", without "https://", "/" and blanks';
 const PORT_PROBLEM = `has a port that does not exist: ports are 1 to ${LARGEST_PORT}`;
 

@@ -128,6 +128,7 @@ describe('edge.create', () => {
     assert.match(message, /fabrikam.*contoso/);
     make(VARIABLES, { hub: { hostName: 'Contoso.azure-devices.net:8883' } });
     make(VARIABLES, { hub: { hostName: 'contoso.azure-devices.net.' } });
+    make(VARIABLES, { hub: { hostName: 'contoso.device.azure-devices.net' } });
   });
 });
 

@@ -271,6 +271,22 @@ describe('an identity by shared keys', () => {
     assert.match(refusal(action, 'CONFIG_INVALID').message, /b\.net.*a\.net/);
   });
 
+  it('accepts a connection string with another form of the configured hub’s name', async () => {
+    const hostName = 'a.device.azure-devices.net';
+    const file = directory.write('connection', `HostName=${hostName};DeviceId=d;ModuleId=m;SharedAccessKey=${key}`);
+    const identity = make({ kind: 'connectionString', file }, { hostName: 'a.azure-devices.net' });
+    assert.equal((await present(identity)).module.hostName, hostName);
+  });
+
+  it('refuses the hub’s name for service APIs, and names the others', () => {
+    const settings = moduleKey(directory.write('module.key', key));
+    const { remedy } = refusal(
+      () => make(settings, { hostName: 'a.service.azure-devices.net:8883' }),
+      'CONFIG_INVALID',
+    );
+    assert.equal(remedy, 'Set hub.hostName to "a.azure-devices.net" or "a.device.azure-devices.net".');
+  });
+
   it('asks for the hub when only the key is known', () => {
     const keyFile = directory.write('module.key', key);
     refusal(() => make(moduleKey(keyFile)), 'CONFIG_INCOMPLETE');

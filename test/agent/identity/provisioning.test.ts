@@ -281,6 +281,23 @@ describe('Identity by the provisioning service', () => {
     assert.match(log.text(), /"previousHub":"hub-a/);
   });
 
+  it('adopts another form of the same hub’s name without reading the keys again', async () => {
+    const [hub] = bed.hubs;
+    const identity = started();
+    const presentation = await arrive(identity, hub);
+    const requests = hub.restRequests.length;
+    hub.hostName = 'hub-a.device.azure-devices.net';
+    for (let tries = 0; tries < 20 && bed.registrations === 1; tries += 1) {
+      identity.failed?.(presentation, unreachable);
+      await present(identity);
+    }
+    await arrive(identity, hub);
+    assert.equal(bed.registrations, 2);
+    assert.equal(hub.restRequests.length, requests);
+    assert.match(readFileSync(join(directory.path, 'assignment.json'), 'utf8'), /hub-a\.device\./);
+    assert.doesNotMatch(log.text(), /previousHub/);
+  });
+
   it('follows its device at a start, from the kept assignment', async () => {
     const [first, second] = bed.hubs;
     await arrive(started(), first);

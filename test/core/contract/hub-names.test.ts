@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { hostNameProblem } from '../../../src/core/contract/hub-names.ts';
+import { hostNameProblem, hubNamesOf, isSameHub } from '../../../src/core/contract/hub-names.ts';
 import { addressOf } from '../../../src/core/network/address.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 
@@ -50,5 +50,36 @@ describe('hostNameProblem', () => {
       }),
       { numRuns: fuzzRuns(1_000) },
     );
+  });
+});
+
+describe('The host names of a hub', () => {
+  const [classic, device, service] = [
+    'contoso.azure-devices.net',
+    'contoso.device.azure-devices.net',
+    'contoso.service.azure-devices.net',
+  ];
+  for (const name of [classic, device, service, 'Contoso.azure-devices.net', `${device}.`]) {
+    it(`include ${name}`, () => {
+      assert.deepEqual(hubNamesOf(name), { classic, device, service });
+      assert.ok(isSameHub(name, classic));
+    });
+  }
+
+  it('keep the domain of a national cloud', () => {
+    assert.equal(hubNamesOf('a.azure-devices.us').device, 'a.device.azure-devices.us');
+    assert.ok(!isSameHub('a.azure-devices.us', 'a.azure-devices.net'));
+  });
+
+  for (const other of ['fabrikam.azure-devices.net', 'contoso.azure-devices.net.example', 'contoso', 'localhost']) {
+    it(`do not include ${other}`, () => assert.ok(!isSameHub(other, device)));
+  }
+
+  it('are one name in another domain', () => {
+    assert.deepEqual(Object.values(hubNamesOf('device.example')), [
+      'device.example',
+      'device.example',
+      'device.example',
+    ]);
   });
 });

@@ -13,7 +13,7 @@ import {
   type PresentOptions,
   TOKEN_LIFE,
 } from '../identity.ts';
-import { addressAt, hubNameOf } from '../kind.ts';
+import { addressAt, areSameHub } from '../kind.ts';
 import { resourceOf, unsignedToken } from '../sas-token.ts';
 import { askLocal, LocalRefusal, LocalServiceError, notUnderstood } from './local-service.ts';
 
@@ -126,17 +126,15 @@ function moduleOf(
     const remedy = `Let the module have a symmetric key (auth type "sas"), which the TPM can hold as well; see ${pageOf('identity')}.`;
     throw refused(message, remedy, 'credentials');
   }
-  if (hub.hostName !== undefined && comparable(hub.hostName) !== comparable(hubName)) {
+  if (hub.hostName !== undefined && !areSameHub(hub.hostName, hubName)) {
     const message = `hub.hostName is ${hub.hostName}, but the IoT Identity Service connects this device to ${hubName}`;
     const remedy = 'Remove hub.hostName: the IoT Identity Service says which hub it is.';
     throw new HubFailure(new AgentError('CONFIG_INVALID', message, remedy), 'credentials');
   }
-  const isDirect = gatewayHost == null || comparable(gatewayHost) === comparable(hubName);
+  const isDirect = gatewayHost == null || areSameHub(gatewayHost, hubName);
   const gateway = hub.gatewayHostName ?? (isDirect ? hub.hostName : gatewayHost);
   return { module: addressAt(hubName, { deviceId, moduleId }, gateway), keyHandle: auth.keyHandle };
 }
-
-const comparable = (hub: string) => hubNameOf(hub).toLowerCase();
 
 const refused = (message: string, remedy: string, cause: RetryCause) =>
   new HubFailure(new AgentError('IDENTITY_SERVICE_REFUSED', message, remedy), cause);

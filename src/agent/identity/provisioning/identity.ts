@@ -3,7 +3,7 @@ import { HubFailure } from '../../../core/contract/hub.ts';
 import { secretLinesOf } from '../certificate-file.ts';
 import { usableCertificate } from '../client-certificate.ts';
 import { type IdentityContext, type Presentation, type PresentOptions, TOKEN_LIFE } from '../identity.ts';
-import { addressAt } from '../kind.ts';
+import { addressAt, areSameHub } from '../kind.ts';
 import { type DeviceProof, RegistryRefusal } from '../module-registry.ts';
 import { RegisteredModule } from '../registered-module.ts';
 import { signSasToken } from '../sas-token.ts';
@@ -176,9 +176,12 @@ export class ProvisionedDevice {
 
   #adopt(assignment: Assignment): void {
     const before = this.#assignment;
-    if (before !== undefined && isSame(before, assignment)) return;
+    const isKnown = before !== undefined && isSame(before, assignment);
+    if (isKnown && before.hub.toLowerCase() === assignment.hub.toLowerCase()) return;
+    // Another form of the hub's name is used from now on: the network may not resolve the earlier one.
     this.#assignment = assignment;
     this.#cache?.write(assignment);
+    if (isKnown) return;
     const { registrationId, context } = this.#options;
     const { hub, deviceId } = assignment;
     const moved = before === undefined ? {} : { previousHub: before.hub };
@@ -214,7 +217,7 @@ function kept(assignment: Assignment, { onStep }: PresentOptions, error?: AgentE
 }
 
 const isSame = (one: Assignment, other: Assignment) =>
-  one.hub.toLowerCase() === other.hub.toLowerCase() && one.deviceId === other.deviceId;
+  areSameHub(one.hub, other.hub) && one.deviceId === other.deviceId;
 
 /** Source: "Control access to Azure IoT Hub Device Provisioning Service (DPS) with shared access signatures". */
 function signToken(key: string, { idScope, registrationId }: Registration, now: Date): string {
