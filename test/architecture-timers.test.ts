@@ -63,6 +63,7 @@ const TIMERS: readonly (readonly [file: string, use: string])[] = [
   ['agent/pipeline/pause.ts', 'the end of a pause or log level, checked once a minute'],
   ['core/base/temporary-log-level.ts', 'the end of a pause or log level, checked once a minute'],
   ['agent/status/reported.ts', 'the next report'],
+  ['agent/posture/posture-updates.ts', 'the next update of the posture that its limit permits'],
   ['agent/detections/alerts/alert-times.ts', 'the next alert update; the next save'],
   ['agent/detections/alerts/saved-state.ts', 'the next alert update; the next save'],
   // Only without a better source

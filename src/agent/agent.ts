@@ -84,6 +84,7 @@ export function agent(local: LocalSettings, options: AgentOptions): Service[] {
     delivery.aggregator,
     condition.memory,
     ...detection.services, // evaluate the collectors' events
+    collection.postureUpdates,
     later.service(collection.snapshots), // Periodic collectors
     detection.sourceWatch, // what changes between their rounds
     collection.linuxEvents, // Triggered collectors

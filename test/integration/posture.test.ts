@@ -127,6 +127,32 @@ describe('The posture in reported', function () {
     assert.deepEqual(accountWithoutPassword, first.accountWithoutPassword, 'the other one still holds, since then');
   });
 
+  it('follows accounts between the snapshots, without a message or detections', async () => {
+    const desired = {
+      ...QUIET,
+      eventPriorityLocalUsers: { value: 'High' },
+      snapshotFrequency: { value: 'PT12H' },
+      highPriorityMessageFrequency: { value: 'PT1S' },
+    };
+    bed = await TestBed.open({ desired });
+    bed.startWith(desired);
+    bed.writeConfiguration({ hostRoot: 'host', detections: { enabled: false } });
+    accounts([]);
+    agent = bed.startAgent();
+    await reported('first snapshot', ({ accounts: of }) => of?.uidZero === 1);
+    await bed.waitForEvents(() => bed.events('LocalUsers').length > 0);
+
+    accounts(['evil:x:0:0::/root:/bin/sh'], ['evil:!:1::::::']);
+    await reported('new account', ({ accounts: of, recommendations }) => {
+      return of?.uidZero === 2 && recommendations?.secondRootAccount?.severity === 'High';
+    });
+    const { posture: fromAgent } = JSON.parse(vakt('--json', '--config', configuration()).stdout) as ShownPosture;
+    assert.equal(fromAgent.accounts?.uidZero, 2);
+    accounts([]);
+    await reported('removed account', ({ accounts: of }) => of?.uidZero === 1);
+    assert.equal(bed.hub.messages.length, 1);
+  });
+
   it('is shown by "vakt posture" even without an agent', async () => {
     bed = await TestBed.open({ desired: QUIET });
     const { port } = await listen('0.0.0.0');

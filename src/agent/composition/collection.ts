@@ -19,6 +19,7 @@ import { Pause } from '../pipeline/pause.ts';
 import { URGENT_WITHIN } from '../pipeline/publisher.ts';
 import { Snapshots } from '../pipeline/snapshots.ts';
 import { Triggers } from '../pipeline/triggers.ts';
+import { PostureUpdates } from '../posture/posture-updates.ts';
 import { Recommendations } from '../posture/recommendations.ts';
 import { SnapshotPosture } from '../posture/snapshot-posture.ts';
 import { Notifier } from '../state/notifier.ts';
@@ -48,6 +49,7 @@ interface PeriodicParts {
   readonly snapshots: Snapshots;
   /** What the snapshots say about the system. */
   readonly snapshotPosture: SnapshotPosture;
+  readonly postureUpdates: PostureUpdates;
   readonly recommendations: Recommendations;
 }
 
@@ -219,7 +221,13 @@ function createPeriodic(
     },
     log: logOf('posture'),
   });
-  snapshots.offerTo(snapshotPosture);
+  const postureUpdates = new PostureUpdates({
+    posture: snapshotPosture,
+    clock: clockOf('posture'),
+    log: logOf('posture'),
+    changed: stateChanged.notify,
+  });
+  snapshots.offerTo(postureUpdates);
   const recommendations = new Recommendations({
     file: state('recommendations.json'),
     files: storage.stateFiles,
@@ -227,5 +235,5 @@ function createPeriodic(
     log: logOf('posture'),
   });
   collectingResumed.on(() => snapshots.catchUp());
-  return { baseline, sources, snapshots, snapshotPosture, recommendations };
+  return { baseline, sources, snapshots, snapshotPosture, postureUpdates, recommendations };
 }

@@ -31,7 +31,7 @@ export interface DetectionParts {
   readonly exceptionEffect: ExceptionEffect;
   /** In the order of their start: what was known before the last stop comes first. */
   readonly services: readonly Service[];
-  /** Shows the detections what changes between the rounds of snapshots. */
+  /** Shows the detections and the posture what changes between the rounds of snapshots. */
   readonly sourceWatch: Service;
 }
 
@@ -44,7 +44,7 @@ export function createDetection(
     storage,
     configuration: { settings, nameOf },
     delivery: { publisher, queues },
-    collection: { triggers, snapshots, sources, linuxEvents, auditFloods, pause },
+    collection: { triggers, snapshots, sources, postureUpdates, linuxEvents, auditFloods, pause },
     status,
   }: {
     occurrences: Occurrences;
@@ -132,7 +132,10 @@ export function createDetection(
     collectors,
     sources,
     snapshots,
-    consumer: { wants: (event) => detections.follows(event), accept: (snapshot) => detections.accept(snapshot) },
+    consumers: [
+      { wants: (event) => detections.follows(event), accept: (snapshot) => detections.accept(snapshot) },
+      postureUpdates.betweenRounds,
+    ],
     clock,
     log,
   });

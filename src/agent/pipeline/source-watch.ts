@@ -6,7 +6,7 @@ import { Loop } from '../../core/base/loop.ts';
 import type { Service } from '../../core/base/service.ts';
 import { untilBeat } from '../../core/base/waiting.ts';
 import type { Collector, PeriodicCollector } from '../../core/contract/collector.ts';
-import type { SnapshotConsumer } from '../../core/contract/consumers.ts';
+import type { Snapshot, SnapshotConsumer } from '../../core/contract/consumers.ts';
 import type { Sources } from '../../core/contract/sources.ts';
 import { processorTime } from './processor-time.ts';
 import type { Snapshots } from './snapshots.ts';
@@ -24,13 +24,17 @@ const SHARE = 50;
 const SETTLED_AFTER = milliseconds(500);
 const MAX_WAITS = 3;
 
+/** Receives listings. `wants` is called before each look; `failed`, when a listing that it requested failed. */
+type ListingConsumer = Pick<SnapshotConsumer, 'wants' | 'accept'> & Partial<Pick<SnapshotConsumer, 'failed'>>;
+
 interface Watched {
   readonly collector: PeriodicCollector;
   readonly trace: NonNullable<PeriodicCollector['trace']>;
   /** Trace of the source just before it was listed. */
   last: string | undefined;
-  /** `undefined` if it was never listed, or without success. */
-  listedAt: Duration | undefined;
+  /** Those that have the last listing, and have requested listings since. */
+  shownTo: readonly ListingConsumer[];
+  listedAt: Duration;
   /** When it is looked at next. */
   due: Duration;
   /** Why it could not be listed. */
@@ -38,7 +42,7 @@ interface Watched {
 }
 
 /**
- * Shows one consumer a snapshot between the rounds as soon as its source has changed: what opens a port must not have half a
+ * Shows consumers a snapshot between the rounds as soon as its source has changed: what opens a port must not have half a
  * day until the next round. None of these listings is sent or counted. A pause or the priority Off does not stop them.
  */
 export class SourceWatch implements Service {
@@ -46,7 +50,7 @@ export class SourceWatch implements Service {
   readonly #watched: readonly Watched[];
   readonly #sources: Sources;
   readonly #snapshots: Pick<Snapshots, 'showTo' | 'lastRun'>;
-  readonly #consumer: Pick<SnapshotConsumer, 'wants' | 'accept'>;
+  readonly #consumers: readonly ListingConsumer[];
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #loop: Loop;
@@ -56,15 +60,14 @@ export class SourceWatch implements Service {
     collectors: readonly Collector[];
     sources: Sources;
     snapshots: Pick<Snapshots, 'showTo' | 'lastRun'>;
-    /** `wants` is asked before each look. */
-    consumer: Pick<SnapshotConsumer, 'wants' | 'accept'>;
+    consumers: readonly ListingConsumer[];
     clock: Clock;
     log: Logger;
   }) {
     this.#watched = options.collectors.flatMap(watched);
     this.#sources = options.sources;
     this.#snapshots = options.snapshots;
-    this.#consumer = options.consumer;
+    this.#consumers = options.consumers;
     this.#clock = options.clock;
     this.#log = options.log;
     this.#loop = new Loop((signal) => this.#turn(signal), options);
@@ -87,22 +90,22 @@ export class SourceWatch implements Service {
   }
 
   async #look(watched: Watched, signal: AbortSignal): Promise<void> {
-    if (!this.#consumer.wants(watched.collector.name)) {
-      watched.listedAt = undefined;
-      return;
-    }
+    const wanting = this.#consumers.filter((consumer) => consumer.wants(watched.collector.name));
+    watched.shownTo = watched.shownTo.filter((consumer) => wanting.includes(consumer));
+    if (wanting.length === 0) return;
     const began = this.#clock.monotonic();
     const before = processorTime();
     const now = await watched.trace(this.#sources, signal);
     const looked = processorTime() - before;
     if (signal.aborted) return;
     let listed: Duration | undefined = milliseconds(0);
-    if (isDue(watched, now, began)) {
+    if (watched.shownTo.length < wanting.length || isDue(watched, now, began)) {
       // Traced before it is listed: the next poll detects changes made during the listing.
       watched.last = await this.#settled(watched, now, signal);
       if (signal.aborted) return;
-      listed = await this.#list(watched, signal);
-      watched.listedAt = listed === undefined ? undefined : began;
+      listed = await this.#list(watched, wanting, signal);
+      watched.shownTo = listed === undefined ? [] : wanting;
+      watched.listedAt = began;
     }
     const wait = listed === undefined ? LIST_EVERY : Math.min((looked + listed) * SHARE, LIST_EVERY);
     watched.due = milliseconds(this.#clock.monotonic() + wait);
@@ -121,17 +124,26 @@ export class SourceWatch implements Service {
   }
 
   /** @returns the CPU time that it took; `undefined` if it failed */
-  async #list(watched: Watched, signal: AbortSignal): Promise<Duration | undefined> {
+  async #list(
+    watched: Watched,
+    consumers: readonly ListingConsumer[],
+    signal: AbortSignal,
+  ): Promise<Duration | undefined> {
     const { name } = watched.collector;
+    const accept = (snapshot: Snapshot) => {
+      for (const consumer of consumers) consumer.accept(snapshot);
+    };
     try {
-      const used = await this.#snapshots.showTo(this.#consumer, watched.collector);
+      const used = await this.#snapshots.showTo({ accept }, watched.collector);
       watched.problem = undefined;
       return used;
     } catch (error) {
+      if (signal.aborted) return undefined;
       const problem = messageOf(error);
+      for (const consumer of consumers) consumer.failed?.(name, problem);
       const isKnown = problem === watched.problem || problem === this.#snapshots.lastRun(name)?.problem;
       watched.problem = problem;
-      if (!isKnown && !signal.aborted) this.#log.warn({ event: name, err: error }, 'Could not take a snapshot.');
+      if (!isKnown) this.#log.warn({ event: name, err: error }, 'Could not take a snapshot.');
       return undefined;
     }
   }
@@ -140,9 +152,19 @@ export class SourceWatch implements Service {
 const watched = (collector: Collector): Watched[] =>
   collector.category === 'Triggered' || collector.trace === undefined
     ? []
-    : [{ collector, trace: collector.trace, last: undefined, listedAt: undefined, due: NOW, problem: undefined }];
+    : [
+        {
+          collector,
+          trace: collector.trace,
+          last: undefined,
+          shownTo: [],
+          listedAt: NOW,
+          due: NOW,
+          problem: undefined,
+        },
+      ];
 
 const NOW = milliseconds(0);
 
 const isDue = ({ last, listedAt }: Watched, now: string | undefined, at: Duration): boolean =>
-  listedAt === undefined || (now === undefined ? at - listedAt >= LIST_EVERY : now !== last);
+  now === undefined ? at - listedAt >= LIST_EVERY : now !== last;

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from '../../core/base/log.ts';
 import type { BaselinePosture } from '../../core/contract/baseline.ts';
 import type { Snapshot, SnapshotConsumer } from '../../core/contract/consumers.ts';
@@ -15,11 +16,14 @@ export const ASSESSED_EVENTS = {
   MessageStatistics: 'messages',
 } as const satisfies Readonly<Record<string, keyof SnapshotFacts>>;
 
-type AssessedEvent = keyof typeof ASSESSED_EVENTS;
+export type AssessedEvent = keyof typeof ASSESSED_EVENTS;
 const EVENTS = Object.keys(ASSESSED_EVENTS) as AssessedEvent[];
 
 const NOT_YET = { unknown: 'no snapshot since the start of the agent' };
 const NOT_JUDGED = { unknown: 'the snapshot could not be assessed' };
+
+/** What a snapshot, or its failure, says. */
+export type AssessedFact = SnapshotFacts[keyof SnapshotFacts];
 
 /** Assesses the snapshots that are taken anyway, and keeps the results but no rows. */
 export class SnapshotPosture implements SnapshotConsumer {
@@ -50,22 +54,35 @@ export class SnapshotPosture implements SnapshotConsumer {
   }
 
   wants(event: string): boolean {
-    return Object.hasOwn(ASSESSED_EVENTS, event) && this.#isCollected(event);
+    return isAssessed(event) && this.#isCollected(event);
   }
 
   accept(snapshot: Snapshot): void {
-    if (!Object.hasOwn(ASSESSED_EVENTS, snapshot.event)) return;
-    const event = snapshot.event as AssessedEvent;
-    try {
-      this.#set(event, this.#factOf(event, snapshot));
-    } catch (error) {
-      this.#log.error({ event, err: error }, 'Could not assess a snapshot; continuing.');
-      this.#set(event, NOT_JUDGED); // not the result of the one before
-    }
+    if (isAssessed(snapshot.event)) this.set(snapshot.event, this.assess(snapshot.event, snapshot));
   }
 
   failed(event: string, problem: string): void {
-    if (Object.hasOwn(ASSESSED_EVENTS, event)) this.#set(event as AssessedEvent, { unknown: reasonOf(problem) });
+    if (isAssessed(event)) this.set(event, { unknown: reasonOf(problem) });
+  }
+
+  /** What a snapshot of this event says. The posture is unchanged. */
+  assess(event: AssessedEvent, snapshot: Snapshot): AssessedFact {
+    try {
+      return this.#factOf(event, snapshot);
+    } catch (error) {
+      this.#log.error({ event, err: error }, 'Could not assess a snapshot; continuing.');
+      return NOT_JUDGED; // not the result of the one before
+    }
+  }
+
+  /** Replaces what the last snapshot of this event said. */
+  set(event: AssessedEvent, fact: AssessedFact): void {
+    this.#facts = { ...this.#facts, [ASSESSED_EVENTS[event]]: fact };
+  }
+
+  /** Whether this is what the last snapshot of this event said. */
+  isCurrent(event: AssessedEvent, fact: AssessedFact): boolean {
+    return isDeepStrictEqual(this.#facts[ASSESSED_EVENTS[event]], fact);
   }
 
   /** @param isOn whether an event is collected; the last snapshot of one that is off is outdated */
@@ -75,11 +92,7 @@ export class SnapshotPosture implements SnapshotConsumer {
     return { ...this.#facts, ...Object.fromEntries(outdated) };
   }
 
-  #set(event: AssessedEvent, fact: SnapshotFacts[keyof SnapshotFacts]): void {
-    this.#facts = { ...this.#facts, [ASSESSED_EVENTS[event]]: fact };
-  }
-
-  #factOf(event: AssessedEvent, snapshot: Snapshot): SnapshotFacts[keyof SnapshotFacts] {
+  #factOf(event: AssessedEvent, snapshot: Snapshot): AssessedFact {
     const { rows, leftOut } = snapshot;
     switch (event) {
       case 'ListeningPorts':
@@ -102,6 +115,8 @@ export class SnapshotPosture implements SnapshotConsumer {
     }
   }
 }
+
+export const isAssessed = (event: string): event is AssessedEvent => Object.hasOwn(ASSESSED_EVENTS, event);
 
 const isDegraded = ({ source, leftOut }: Snapshot): boolean =>
   leftOut > 0 || source?.state === 'degraded' || source?.state === 'unavailable';

@@ -29,6 +29,10 @@ describe('SourceWatch', () => {
   let used: number;
   let wanted: boolean;
   let shown: Snapshot[];
+  /** Snapshots that the second consumer received. */
+  let wantedToo: boolean;
+  let shownToo: Snapshot[];
+  let failures: [event: string, problem: string][];
   let logged: LogLine[];
   let queues: MemoryQueues;
   let snapshots: Snapshots;
@@ -46,6 +50,9 @@ describe('SourceWatch', () => {
     takes = 0;
     wanted = true;
     shown = [];
+    wantedToo = false;
+    shownToo = [];
+    failures = [];
     logged = [];
     queues = new MemoryQueues();
     listed = async () => {
@@ -71,8 +78,15 @@ describe('SourceWatch', () => {
     const log = quietLog(logged);
     const settings = liveSettings({ priorities: { A: 'Off', Untraced: 'Off' } });
     snapshots = new Snapshots({ collectors, sources, settings, queues, clock: systemClock, log, changed: () => {} });
-    const consumer = { wants: () => wanted, accept: (snapshot: Snapshot) => void shown.push(snapshot) };
-    watch = new SourceWatch({ collectors, sources, snapshots, consumer, clock: systemClock, log });
+    const consumers = [
+      { wants: () => wanted, accept: (snapshot: Snapshot) => void shown.push(snapshot) },
+      {
+        wants: () => wantedToo,
+        accept: (snapshot: Snapshot) => void shownToo.push(snapshot),
+        failed: (...failure: [string, string]) => void failures.push(failure),
+      },
+    ];
+    watch = new SourceWatch({ collectors, sources, snapshots, consumers, clock: systemClock, log });
     await snapshots.start();
     await watch.start();
   });
@@ -199,6 +213,32 @@ describe('SourceWatch', () => {
     wanted = true;
     await time.tickAsync(SOON);
     assert.deepEqual(rows(), ['one', 'one']);
+  });
+
+  it('shows one listing to all consumers, and lists again for a consumer that requests it later', async () => {
+    await time.tickAsync(SOON);
+    wantedToo = true;
+    await time.tickAsync(SOON);
+    assert.deepEqual([takes, shownToo.length], [2, 1]);
+    trace = 'b';
+    await time.tickAsync(SOON);
+    assert.deepEqual([takes, shownToo.length], [3, 2]);
+    wantedToo = false;
+    await time.tickAsync(SOON);
+    wantedToo = true;
+    await time.tickAsync(SOON);
+    assert.deepEqual([takes, shownToo.length], [4, 3]);
+    assert.equal(shownToo[2], shown[3]);
+  });
+
+  it('reports a failed listing to consumers that request it', async () => {
+    failure = new Error('EACCES');
+    await time.tickAsync(SOON);
+    assert.deepEqual(failures, []);
+    await time.tickAsync(LIST_EVERY);
+    wantedToo = true;
+    await time.tickAsync(LIST_EVERY);
+    assert.deepEqual(failures, [['A', 'EACCES']]);
   });
 
   it('waits for the snapshots that are being taken', async () => {
