@@ -3,6 +3,7 @@ import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:chi
 import { once } from 'node:events';
 import {
   appendFileSync,
+  chmodSync,
   chownSync,
   cpSync,
   existsSync,
@@ -630,6 +631,17 @@ describe('Commands that run as processes', function () {
         stderr,
         /^vakt status: no agent answers at .*ENOENT\nStart it with "vakt run".* \(AGENT_NOT_RUNNING\)\n$/,
       );
+    });
+
+    it('shows a user without access the same command with sudo', async () => {
+      await serve({ '/status': () => ({}) });
+      chmodSync(folder, 0o755);
+      chmodSync(join(folder, 'control.sock'), 0);
+      const args = ['status', '--config', configure()];
+      const { status, stdout, stderr } = await run(args, process.getuid?.() === 0 ? { uid: 65_534 } : {});
+      assert.deepEqual([status, stdout], [1, '']);
+      assert.match(stderr, /^vakt status: you may not ask the agent at .*control\.sock\n/);
+      assert.ok(stderr.endsWith(`\nUse: sudo vakt ${args.join(' ')} (AGENT_ACCESS_DENIED)\n`), stderr);
     });
 
     it("reports the service's state from systemd if its agent does not answer", async function () {
