@@ -38,7 +38,10 @@ describe('vakt support-bundle', function () {
       ['--mount', 'sh', '-c', script, 'sh', full, process.execPath, ...call('bundle.tar.gz')],
       { encoding: 'utf8' },
     );
-    assert.match(stderr, /full\/bundle\.tar\.gz could not be written: ENOSPC\. Name a file on another file system/);
+    assert.match(
+      stderr,
+      /full\/bundle\.tar\.gz cannot be written: ENOSPC\nName a file on another file system.* \(RESULT_UNWRITABLE\)$/m,
+    );
     assert.ok(stdout.endsWith('\nstatus 1\n'), stdout);
     assert.match(stdout, /^Support bundle of Vakt /);
   });

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { systemClock } from '../../core/base/clock.ts';
@@ -21,7 +21,7 @@ import { sarifReport } from './baseline/sarif.ts';
 import { isAtLeast, problems, type Scanned } from './baseline/scanned.ts';
 import { describeRule, describeScan } from './baseline/text.ts';
 import { statsOf } from './input-files.ts';
-import { isDevice, resultFile, whyNotWritable, writeResult } from './result-file.ts';
+import { isDevice, refuseUnwritable, resultFile, writeResult } from './result-file.ts';
 import { ownScanner } from './snapshot-sources.ts';
 
 export const summary = 'Check this system, or a root file system, against the hardening rules.';
@@ -87,10 +87,7 @@ export async function run(args: readonly string[], world: World): Promise<number
   const inForce = exceptions.filter(({ isExpired }) => !isExpired).map(({ name }) => name);
   const options = scanOptions({ ...values, except: [...(values.except ?? []), ...inForce] }, positionals);
   const files = reportFiles(values);
-  for (const { file } of files) {
-    const fault = isDevice(file) ? undefined : whyNotWritable(file);
-    if (fault !== undefined) return cannotWrite(file, fault, world);
-  }
+  for (const { file } of files) refuseUnwritable(file);
   const report = withReasons(await scan(root, options, world.signal), exceptions);
   const evidence = await gatherEvidence({ root, withDigest: values.digest === true, image }, world.signal);
   const scanned: Scanned = {
@@ -100,10 +97,7 @@ export async function run(args: readonly string[], world: World): Promise<number
     evidence,
     ...(exceptions.length === 0 ? {} : { exceptions }),
   };
-  for (const { file, textOf } of files) {
-    const fault = whyNotWritten(file, textOf(scanned));
-    if (fault !== undefined) return cannotWrite(file, fault, world);
-  }
+  for (const { file, textOf } of files) writeResult(file, textOf(scanned), 0o666 & ~process.umask());
   if (values.json) world.stdout(printableJson(JSON.stringify({ ...report, ...scanned, report: undefined })));
   else for (const line of describeScan(scanned, { ...width(world), all: values.all === true })) world.stdout(line);
   if (report.customChecksRefused !== undefined) {
@@ -241,20 +235,4 @@ function reportFiles({
   return all.flatMap(([given, textOf]) =>
     given === undefined ? [] : [{ file: isDevice(given) ? given : resultFile(given), textOf }],
   );
-}
-
-function whyNotWritten(file: string, text: string): string | undefined {
-  try {
-    // A device must not be replaced. Half a page must not stay in a file.
-    if (isDevice(file)) writeFileSync(file, text);
-    else writeResult(file, text, 0o666 & ~process.umask());
-    return undefined;
-  } catch (error) {
-    return errnoOf(error) ?? 'unknown';
-  }
-}
-
-function cannotWrite(file: string, why: string, { stderr }: World): number {
-  stderr(printable(`${file} cannot be written: ${why}.`));
-  return 1;
 }

@@ -1,4 +1,3 @@
-import { errnoOf } from '../../core/base/errors.ts';
 import { counted, printable, printableJson } from '../../core/base/text.ts';
 import { readArguments, UsageError, type World } from '../../core/command-line/command.ts';
 import type { ScanOptions } from '../../core/contract/baseline.ts';
@@ -10,7 +9,7 @@ import { settingsOrDefaults } from './local-settings.ts';
 import { gather } from './report/gather.ts';
 import { reportPage } from './report/page.ts';
 import { isProblem, type Report } from './report/report.ts';
-import { callersName, resultFile, whyNotWritable, writeResult } from './result-file.ts';
+import { callersName, refuseUnwritable, resultFile, writeResult } from './result-file.ts';
 
 export const summary = 'Write one report for people: hardening, exposure, accounts, software, alerts, the agent.';
 export const usage = `vakt report --html FILE | --json [OPTION]…
@@ -46,11 +45,7 @@ export async function run(args: readonly string[], world: World): Promise<number
   const file = html === undefined ? undefined : resultFile(html);
   const { hostRoot, controlSocket } = settingsOrDefaults(values.config, world.environment);
   const tree = values.root === undefined ? undefined : rootOption(values.root);
-  const fault = file === undefined ? undefined : whyNotWritable(file);
-  if (fault !== undefined) {
-    world.stderr(printable(`${file} could not be written: ${fault}.`));
-    return 1;
-  }
+  if (file !== undefined) refuseUnwritable(file);
   const report = await gather({
     root: tree ?? hostRoot,
     of: tree === undefined ? 'system' : 'tree',
@@ -64,15 +59,8 @@ export async function run(args: readonly string[], world: World): Promise<number
   return file === undefined ? 0 : write(file, report, { ...world, isQuiet: json });
 }
 
-function write(file: string, report: Report, { stdout, stderr, isQuiet }: World & { isQuiet: boolean }): number {
-  try {
-    writeResult(file, reportPage(report, { options: SCAN, categories: defaultRules().categories }));
-  } catch (error) {
-    const code = errnoOf(error);
-    if (code === undefined) throw error;
-    stderr(printable(`${file} could not be written: ${code}.`));
-    return 1;
-  }
+function write(file: string, report: Report, { stdout, isQuiet }: World & { isQuiet: boolean }): number {
+  writeResult(file, reportPage(report, { options: SCAN, categories: defaultRules().categories }));
   if (!isQuiet) {
     stdout(printable(`Written: ${file}; ${hardeningOf(report)}.`));
   }

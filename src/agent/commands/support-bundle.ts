@@ -1,10 +1,9 @@
 import { hostname } from 'node:os';
 import { systemClock } from '../../core/base/clock.ts';
-import { errnoOf } from '../../core/base/errors.ts';
 import { printable } from '../../core/base/text.ts';
 import { readArguments, UsageError, type World } from '../../core/command-line/command.ts';
 import { DEFAULT_CONFIG_FILE } from '../config/local.ts';
-import { callersName, resultFile, whyNotWritable, writeResult } from './result-file.ts';
+import { callersName, refuseUnwritable, resultFile, writeResult } from './result-file.ts';
 import { hardwareItem, itemsOf } from './support-bundle/contents.ts';
 import { manifest, type Outcome, outcomeOf } from './support-bundle/item.ts';
 import { knownSecrets } from './support-bundle/secrets.ts';
@@ -36,19 +35,14 @@ export async function run(args: readonly string[], world: World): Promise<number
   const [given] = positionals;
   if (given === undefined) throw new UsageError('name the FILE to write, for example vakt-support.tar.gz');
   const file = resultFile(given);
-  const fault = whyNotWritable(file);
-  if (fault !== undefined) return cannotWrite(file, fault, world);
+  refuseUnwritable(file);
   const at = systemClock.now();
   const outcomes = await gather(values, world);
   const list = manifest(outcomes, { at, user: callersName(), host: hostname() });
   for (const line of list) world.stdout(line);
   world.stdout('');
   const archive = pack(list, outcomes, at);
-  try {
-    writeResult(file, archive);
-  } catch (error) {
-    return cannotWrite(file, errnoOf(error) ?? 'unknown', world);
-  }
+  writeResult(file, archive);
   world.stdout(printable(`Written: ${file}, ${archive.length} bytes.`));
   return 0;
 }
@@ -76,13 +70,3 @@ function pack(list: readonly string[], outcomes: readonly Outcome[], at: Date): 
   }));
   return gzip(tar(entries, Math.floor(at.getTime() / 1_000)));
 }
-
-function cannotWrite(file: string, why: string, { stderr }: World): number {
-  stderr(printable(`${file} could not be written: ${why}. ${remedyFor(why)}`));
-  return 1;
-}
-
-const remedyFor = (code: string): string =>
-  code === 'ENOSPC' || code === 'EDQUOT'
-    ? 'Name a file on another file system, for example in /dev/shm or on a USB stick.'
-    : 'Name a file in a folder that you can write to.';

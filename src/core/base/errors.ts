@@ -73,6 +73,7 @@ export const FAILURES = {
   AGENT_NOT_RUNNING: ['Other', 'Not Found'],
   AGENT_ACCESS_DENIED: ['Other', 'File Permissions'],
   AGENT_HELD_UP: ['Other', 'Timeout'],
+  RESULT_UNWRITABLE: ['Other', 'Other'],
   CODE_CACHE_FAILED: ['Other', 'Other'],
   EMULATOR_MISSING: ['Other', 'Missing Configuration'],
   FLEET_MISSING: ['Other', 'Missing Configuration'],

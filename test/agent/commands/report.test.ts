@@ -229,7 +229,7 @@ describe('vakt report', function () {
       await assert.rejects(call(...args), UsageError);
   });
 
-  it('report exits with 1 if the page cannot be written', async () => {
-    assert.equal(await call('--html', join(folder, 'missing/report.html')), 1);
+  it('report rejects if the page cannot be written', async () => {
+    await assert.rejects(call('--html', join(folder, 'missing/report.html')), { id: 'RESULT_UNWRITABLE' });
   });
 });
