@@ -84,7 +84,36 @@ describe('The page of a report', () => {
     assert.ok(!/\b(?:src|href)="(?!#)/.test(html));
   });
 
-  it('the page starts with the parts that it does not show', () => {
+  it('the page starts with a verdict', () => {
+    const verdictOf = (change?: Partial<Report>) => {
+      const [section = ''] = /<section id="verdict">.*?<\/section>/s.exec(page(change)) ?? [];
+      return textOf(section).replace(/\s+/g, ' ').trim();
+    };
+    const ports = { rows: [{ Protocol: 'tcp', LocalAddress: '0.0.0.0', LocalPort: '22' }], leftOut: 0 };
+    const [alert] = [{ Severity: 'High' }];
+    const agent = { state: 'degraded', version: '0.0.9', collectors: { Login: { state: 'unavailable' } } } as never;
+    assert.equal(
+      verdictOf({ ports, alerts: [alert, alert, { Severity: 'Low' }, HOSTILE], agent, system: { OSName: 'Debian' } }),
+      'Verdict Needs attention: 4 alerts, 1 hardening rule failed. ' +
+        'Look at: 1 port can be reached from outside, degraded agent, 0.1.0 version of Vakt. 4 alerts 2 High, 1 Low, 1 of unknown severity ' +
+        '1 port can be reached from outside 22/tcp 1 hardening rule failed 1 Critical ' +
+        'degraded agent 1 collector degraded or unavailable 0.1.0 version of Vakt the agent runs 0.0.9, Debian',
+    );
+    const baseline = { ...(report().baseline as BaselineReport), outcomes: [] };
+    const fine = { alerts: [], baseline, ports: { rows: [], leftOut: 0 } };
+    const running = { state: 'running', version: '0.1.0', collectors: { Login: { state: 'off' } } } as never;
+    assert.match(verdictOf({ ...fine, agent: running }), /^Verdict Nothing needs attention\. 0 alerts 0 ports/);
+    assert.match(
+      verdictOf({ ...fine, agent: running, ports: { rows: [], leftOut: 3 } }),
+      /^Verdict Look at: ≥ 0 ports can be reached from outside\./,
+    );
+    assert.match(
+      verdictOf({ ...fine, agent: { problem: 'no agent answers' } }),
+      /^Verdict Unknown: agent\..* \? agent unknown/,
+    );
+  });
+
+  it('the page shows next the parts that it does not show', () => {
     const text = textOf(page({ software: { problem: 'no database' }, agent: { problem: 'no agent answers' } }));
     const [, unseen = ''] =
       /What this report does not show(?!.*What this report does not show)(.*?)OSName/s.exec(text) ?? [];

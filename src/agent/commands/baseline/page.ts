@@ -50,7 +50,7 @@ export const baselineSections = (scanned: Scanned, categories: Categories, headi
 
 /** The rule set and how long it took, as HTML. */
 export const ruleSetLine = ({ report }: Scanned): string =>
-  `Rule set ${escaped(report.ruleSet.version)}, SHA-256 <code>${escaped(report.ruleSet.sha256)}</code>; evaluatedCount in ${report.durationMs} ms by Vakt.`;
+  `Rule set ${escaped(report.ruleSet.version)}, SHA-256 <code>${escaped(report.ruleSet.sha256)}</code>; evaluated in ${report.durationMs} ms by Vakt.`;
 
 /** Counts, and what limits the scan, as HTML. */
 export function baselineOverview({ report }: Scanned): string {

@@ -9,10 +9,13 @@ import { countOf, type Scanned, scopeOf } from '../baseline/scanned.ts';
 import type { Hardware } from '../hardware/ask.ts';
 import { escaped, htmlPage } from '../html.ts';
 import { verdict } from '../verdict.ts';
+import { glance } from './glance.ts';
 import { type Fallible, isProblem, type Report, type Rows, type Software } from './report.ts';
 
 /** Maximum number of rows of one table; all rows are in the JSON report. */
 const MAX_ROWS = 5_000;
+/** A longer list is folded, so that the page can be read from top to bottom. */
+const UNFOLDED = 12;
 
 /** @param categories the description of each category of rules, by name */
 export function reportPage(
@@ -48,6 +51,7 @@ function sectionsOf(
 ): readonly Section[] {
   const { subject, system, baseline, ports, firewall, accounts, agent, alerts, hardware } = report;
   return [
+    { id: 'verdict', title: 'Verdict', html: glance(report) },
     { id: 'unseen', title: 'What this report does not show', html: unseen(report) },
     { id: 'system', title: 'System', html: either(system, (facts) => pairs(facts)) },
     { id: 'agent', title: 'Agent', html: either(agent, (status) => agentState(status, new Date(report.at))) },
@@ -91,8 +95,12 @@ const table = (head: readonly string[], rows: readonly (readonly string[])[]): s
     row.map((text) => `<${tag}>${escaped(text)}</${tag}>`).join('');
   const body = rows.slice(0, MAX_ROWS).map((row) => `<tr>${cells(row, 'td')}</tr>`);
   const more = rows.length > MAX_ROWS ? note(`${rows.length - MAX_ROWS} more are in the JSON report.`) : '';
-  return `<div class="wide"><table><thead><tr>${cells(head, 'th')}</tr></thead><tbody>${body.join('\n')}</tbody></table></div>${more}`;
+  const whole = `<div class="wide"><table><thead><tr>${cells(head, 'th')}</tr></thead><tbody>${body.join('\n')}</tbody></table></div>${more}`;
+  return rows.length > UNFOLDED ? folded(counted(rows.length, 'row'), whole) : whole;
 };
+
+const folded = (title: string, html: string): string =>
+  `<details class="rule"><summary><span></span><span class="title">${escaped(title)}</span></summary>\n${html}</details>`;
 
 const pairs = (facts: Payload): string =>
   table(
@@ -168,18 +176,19 @@ function firewallRules(found: Rows): string {
 
 const softwareTable = ({ manager, where, packages }: Software): string =>
   `<p class="about">${packages.length} packages of ${escaped(manager)}, from ${escaped(where)}.</p>
-<details class="rule"><summary><span></span><span class="title">Packages</span></summary>
 ${table(
   ['Package', 'Version'],
   packages.map(({ name, version }) => [name, version]),
-)}</details>`;
+)}`;
 
 function alertList(alerts: readonly unknown[]): string {
   if (alerts.length === 0) return '<p>No alert so far.</p>';
-  return [...alerts]
-    .reverse()
-    .map((alert) => `<pre>${escaped(describeAlert(alert).join('\n').trim())}</pre>`)
-    .join('\n');
+  const all = alerts.map((alert) => `<pre>${escaped(describeAlert(alert).join('\n').trim())}</pre>`).reverse();
+  const older = all.slice(UNFOLDED);
+  return [
+    ...all.slice(0, UNFOLDED),
+    ...(older.length === 0 ? [] : [folded(`${older.length} older`, older.join('\n'))]),
+  ].join('\n');
 }
 
 function agentState(status: LocalStatus, now: Date): string {
@@ -212,9 +221,8 @@ function summaryOf(status: LocalStatus, now: Date): string {
 
 function hardwareParts({ answers, problems }: Hardware): string {
   const missing = Object.entries(problems).map(([name, why]) => note(`${name}: ${why}`));
-  const found = Object.entries(answers).map(
-    ([name, answer]) =>
-      `<details class="rule"><summary><span></span><span class="title">${escaped(name)}</span></summary><pre>${escaped(JSON.stringify(answer, null, 2))}</pre></details>`,
+  const found = Object.entries(answers).map(([name, answer]) =>
+    folded(name, `<pre>${escaped(JSON.stringify(answer, null, 2))}</pre>`),
   );
   return [...missing, ...found].join('\n');
 }
