@@ -53,29 +53,29 @@ describe('hostNameProblem', () => {
   });
 });
 
-describe('The host names of a hub', () => {
+describe('hubNamesOf and isSameHub', () => {
   const [classic, device, service] = [
     'contoso.azure-devices.net',
     'contoso.device.azure-devices.net',
     'contoso.service.azure-devices.net',
   ];
   for (const name of [classic, device, service, 'Contoso.azure-devices.net', `${device}.`]) {
-    it(`include ${name}`, () => {
+    it(`returns all names of the hub of ${name}`, () => {
       assert.deepEqual(hubNamesOf(name), { classic, device, service });
       assert.ok(isSameHub(name, classic));
     });
   }
 
-  it('keep the domain of a national cloud', () => {
+  it('keeps the domain of a national cloud', () => {
     assert.equal(hubNamesOf('a.azure-devices.us').device, 'a.device.azure-devices.us');
     assert.ok(!isSameHub('a.azure-devices.us', 'a.azure-devices.net'));
   });
 
   for (const other of ['fabrikam.azure-devices.net', 'contoso.azure-devices.net.example', 'contoso', 'localhost']) {
-    it(`do not include ${other}`, () => assert.ok(!isSameHub(other, device)));
+    it(`distinguishes ${other} from contoso`, () => assert.ok(!isSameHub(other, device)));
   }
 
-  it('are one name in another domain', () => {
+  it('returns one name for another domain', () => {
     assert.deepEqual(Object.values(hubNamesOf('device.example')), [
       'device.example',
       'device.example',
