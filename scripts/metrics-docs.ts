@@ -23,16 +23,19 @@ For node_exporter's textfile collector, let cron write a file, under another nam
 * * * * * root cd /var/lib/prometheus/node-exporter && vakt status --prometheus > vakt.prom.new 2>/dev/null; mv vakt.prom.new vakt.prom
 \`\`\`
 
-Worth an alert in Prometheus:
+[config/prometheus-rules.yml](../config/prometheus-rules.yml) has alerts for Prometheus; name the file under \`rule_files\`:
 
-| expression | meaning |
+| alert | meaning |
 | --- | --- |
-| \`vakt_up == 0\` | The agent is not running. |
-| \`time() - node_textfile_mtime_seconds{file=~".*vakt.prom"} > 600\` | The file is no longer written. |
-| \`vakt_state{state="degraded"} == 1\` | The agent cannot do all of its work; \`vakt status\` says why. |
-| \`increase(vakt_alerts_total{severity=~"high\\|critical"}[10m]) > 0\` | An alert of severity high or critical was raised. |
-| \`increase(vakt_events_dropped_total[1h]) > 0\` | Events were lost; the label \`reason\` says where. |
-| \`vakt_credential_expiry_timestamp_seconds - time() < 7 * 86400\` | A certificate expires within a week; for tokens, which are renewed hourly, leave this out. |
+| \`VaktDown\` | The agent is not running. |
+| \`VaktSilent\` | A device that had metrics within the last day has none: it is off, unreachable or no longer scraped. |
+| \`VaktAbsent\` | No device has metrics of the agent. |
+| \`VaktFileOld\` | The file for node_exporter is no longer written. |
+| \`VaktDegraded\` | The agent cannot do all of its work; \`vakt status\` shows the reason. |
+| \`VaktDisconnected\` | The agent has not been connected to the hub for an hour. |
+| \`VaktSecurityAlert\` | An alert of severity high or critical was raised; \`vakt alerts\` shows it. |
+| \`VaktEventsDropped\` | Events were lost; the label \`reason\` shows where. |
+| \`VaktCredentialExpires\` | A certificate expires within a week. Tokens are renewed hourly: remove this rule where devices use keys. |
 
 The counts of events survive restarts; the other counters begin at 0 when the agent starts.
 
