@@ -4,7 +4,7 @@ import type { Row } from '../service.ts';
 import { AGENT } from './columns.ts';
 
 /* Why agents are degraded, derived from their reported properties: the twin has no list of causes. Reported properties are
- * untrusted, so every name printed here is a constant of this file or a known event; their texts are shown by --json only. */
+ * untrusted, so every name printed here is a constant of this file or a known event; their messages are shown by --json only. */
 
 /** One cause of an agent's state `degraded`. */
 export interface Reason {
@@ -44,14 +44,14 @@ export function reasonsOf(row: Row): readonly Reason[] {
   const warnings = membersOf(row.warnings);
   return warnings.length === 0
     ? [{ reason: UNKNOWN_CAUSE }]
-    : [because('configuration warning', textsOf(Object.fromEntries(warnings)))];
+    : [reasonWith('configuration warning', messagesOf(Object.fromEntries(warnings)))];
 }
 
 function configurationReasons({ errors, warnings }: Row): Reason[] {
   const limited = membersOf(warnings).filter(([, text]) => typeof text === 'string' && LIMITED.test(text));
   return [
-    ...(membersOf(errors).length > 0 ? [because('configuration refused', textsOf(errors))] : []),
-    ...(limited.length > 0 ? [because('events off or late', textsOf(Object.fromEntries(limited)))] : []),
+    ...(membersOf(errors).length > 0 ? [reasonWith('configuration refused', messagesOf(errors))] : []),
+    ...(limited.length > 0 ? [reasonWith('events off or late', messagesOf(Object.fromEntries(limited)))] : []),
   ];
 }
 
@@ -67,10 +67,10 @@ function collectorReasons({ collectors, held }: Row): Reason[] {
     const { state, source, reason } = collector;
     if (state !== 'degraded' && state !== 'unavailable') return [];
     if (heldReason !== undefined && reason === heldReason) return []; // reported once, by otherReasons
-    if (typeof reason === 'string' && reason.includes('memoryBudgetInMegabytes')) return [because('memory', reason)];
+    if (typeof reason === 'string' && reason.includes('memoryBudgetInMegabytes')) return [reasonWith('memory', reason)];
     const isAudited = typeof source === 'string' && source.startsWith('audit');
-    if (AUDITED.includes(name) && !isAudited) return [because('no kernel audit', reason)];
-    return [because(`${name} ${state}`, reason)];
+    if (AUDITED.includes(name) && !isAudited) return [reasonWith('no kernel audit', reason)];
+    return [reasonWith(`${name} ${state}`, reason)];
   });
 }
 
@@ -86,19 +86,19 @@ function otherReasons({
   const { place, reason, unsaved, isNearlyFull } = isPlainObject(store) ? store : {};
   const { expiresSoon, error } = isPlainObject(credential) ? credential : {};
   return [
-    ...(isPlainObject(held) ? [because('message units used up', held.reason)] : []),
-    ...(typeof overShare === 'string' ? [because("a user's share of message units used up", overShare)] : []),
-    ...(place === 'memory' ? [because('events in memory only', reason)] : []),
-    ...(isNearlyFull === true ? [because('queues nearly full')] : []),
-    ...(typeof unsaved === 'string' ? [because('state not saved', unsaved)] : []),
-    ...(detectionsState === 'degraded' ? [because('detections incomplete', detectionsReason)] : []),
-    ...(membersOf(exposed).length > 0 ? [because('files exposed', textsOf(exposed))] : []),
-    ...(isPlainObject(error) ? [because('credential refused', error.reason)] : []),
-    ...(expiresSoon === true ? [because('credential expires soon')] : []),
+    ...(isPlainObject(held) ? [reasonWith('message units used up', held.reason)] : []),
+    ...(typeof overShare === 'string' ? [reasonWith("a user's share of message units used up", overShare)] : []),
+    ...(place === 'memory' ? [reasonWith('events in memory only', reason)] : []),
+    ...(isNearlyFull === true ? [reasonWith('queues nearly full')] : []),
+    ...(typeof unsaved === 'string' ? [reasonWith('state not saved', unsaved)] : []),
+    ...(detectionsState === 'degraded' ? [reasonWith('detections incomplete', detectionsReason)] : []),
+    ...(membersOf(exposed).length > 0 ? [reasonWith('files exposed', messagesOf(exposed))] : []),
+    ...(isPlainObject(error) ? [reasonWith('credential refused', error.reason)] : []),
+    ...(expiresSoon === true ? [reasonWith('credential expires soon')] : []),
   ];
 }
 
-function because(reason: string, detail?: unknown): Reason {
+function reasonWith(reason: string, detail?: unknown): Reason {
   if (typeof detail !== 'string' || detail === '') return { reason };
   const isLong = detail.length > MAX_DETAIL_CHARACTERS;
   return { reason, detail: isLong ? `${detail.slice(0, MAX_DETAIL_CHARACTERS - 1)}…` : detail };
@@ -107,8 +107,8 @@ function because(reason: string, detail?: unknown): Reason {
 const membersOf = (value: unknown): readonly (readonly [string, unknown])[] =>
   isPlainObject(value) ? Object.entries(value) : [];
 
-/** `property text; property text` */
-const textsOf = (value: unknown): string =>
+/** `property message; property message` */
+const messagesOf = (value: unknown): string =>
   membersOf(value)
     .map(([name, text]) => `${name} ${typeof text === 'string' ? text : ''}`.trim())
     .join('; ');

@@ -154,7 +154,7 @@ const reasonCell = (row: Row) =>
     .map(({ reason }) => reason)
     .join(', ');
 
-/** REASON comes before FAULTS, whose texts are the longest. */
+/** REASON comes before FAULTS, whose cells are the longest. */
 const COLUMNS_WITH_REASON: readonly Column[] = COLUMNS.toSpliced(-1, 0, { name: 'REASON', show: reasonCell });
 
 const cellsOf = (row: Row, columns: readonly Column[]) => columns.map(({ show }) => show(row));

@@ -53,7 +53,7 @@ describe('reasons for the state degraded', () => {
     assert.deepEqual(reasons({ collectors: { ProcessCreate: polling, Login: polling } }), ['no kernel audit']);
   });
 
-  it('prints no name from a twin, and bounds the texts', () => {
+  it('prints no name from a twin, and bounds the details', () => {
     const evil = '\u001b[2J'.repeat(1_000);
     const values = [evil, 1, true, null, [evil], {}, { [evil]: evil }, { reason: evil }, { reason: { [evil]: evil } }];
     const collectors = { [evil]: { state: 'degraded', reason: evil }, Login: { state: 'unavailable', reason: evil } };
