@@ -46,7 +46,7 @@ _vakt() {
       case $before in
         --config) _vakt_complete -f ;;
         *)
-          if [[ $word == -* ]]; then _vakt_complete -W '--config --verbose --json --help'
+          if [[ $word == -* ]]; then _vakt_complete -W '--config --strict --verbose --json --help'
           else _vakt_complete -W ''; fi
           ;;
       esac

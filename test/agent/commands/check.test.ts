@@ -4,9 +4,9 @@ import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import * as v from 'valibot';
-import { snapshot } from '../../../src/agent/commands/check/collectors.ts';
+import { snapshot, sourceFinding } from '../../../src/agent/commands/check/collectors.ts';
 import type { Finding } from '../../../src/agent/commands/check/finding.ts';
-import { run } from '../../../src/agent/commands/check.ts';
+import { describe as describeFindings, exitStatus, run } from '../../../src/agent/commands/check.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { serveControlSocket } from '../../../src/core/base/control-socket.ts';
 import { periodic } from '../../../src/core/contract/collector.ts';
@@ -84,11 +84,69 @@ describe('vakt check', () => {
     const all = await findings();
     assert.deepEqual(named(all, 'ProcessCreate'), {
       check: 'ProcessCreate',
-      state: 'note',
+      state: 'warn',
       finding: 'degraded, from procPolling (1 % of a core; misses short programs)',
       remedy: evil,
+      sees: 'part',
     });
     assert.equal(named(all, 'Triggered events'), undefined);
+  });
+
+  describe('warnings', () => {
+    const found = (check: string, state: Finding['state'], more: Partial<Finding> = {}): Finding => ({
+      ...{ check, state, finding: 'f' },
+      ...more,
+    });
+    const conclusion = (...all: readonly Finding[]) => {
+      const lines = describeFindings(all, false);
+      return lines.slice(lines.lastIndexOf('') + 1);
+    };
+    const login = found('Login', 'warn', { sees: 'nothing', remedy: 'Stop auditd.' });
+    const starts = found('ProcessCreate', 'warn', { sees: 'part', remedy: 'Stop auditd.' });
+    const ports = found('ListeningPorts', 'warn', { sees: 'part' });
+    const agent = found('running agent', 'warn', { remedy: 'r' });
+
+    it('check says that nothing needs fixing only without warnings', () => {
+      assert.deepEqual(conclusion(found('a', 'ok'), found('b', 'note')), ['Nothing needs fixing.']);
+      assert.deepEqual(conclusion(agent), ['Works, but 1 finding is marked WARN.']);
+    });
+
+    it('check names the events that the agent does not see, and each reason once', () => {
+      assert.deepEqual(conclusion(found('a', 'ok'), agent, login, starts, ports), [
+        'Works, but does not see: Login; sees only part of: ProcessCreate, ListeningPorts.',
+        '  Login, ProcessCreate: Stop auditd.',
+        '  ListeningPorts: no reason was given',
+      ]);
+      assert.deepEqual(conclusion(found('a', 'wrong'), starts), [
+        '1 of 2 findings must be fixed.',
+        'The agent also sees only part of: ProcessCreate.',
+        '  ProcessCreate: Stop auditd.',
+      ]);
+    });
+
+    const sources = ['on', 'off', 'degraded', 'unavailable'] as const;
+    for (const state of sources) {
+      it(`check warns of a source that is ${state} if that makes the agent degraded`, () => {
+        for (const reason of [undefined, 'r']) {
+          const finding = sourceFinding('Login', { state, ...(reason === undefined ? {} : { reason }) });
+          const isBlind = state === 'degraded' || state === 'unavailable';
+          assert.equal(finding.state === 'warn', isBlind);
+          assert.equal(finding.sees !== undefined, isBlind);
+        }
+      });
+    }
+
+    it('check exits with status 1 for a warning only with --strict', () => {
+      for (const [state, expected] of [
+        ['ok', [0, 0]],
+        ['note', [0, 0]],
+        ['warn', [0, 1]],
+        ['wrong', [1, 1]],
+      ] as const) {
+        const findings = [found('a', 'ok'), found('b', state)];
+        assert.deepEqual([exitStatus(findings, false), exitStatus(findings, true)], expected);
+      }
+    });
   });
 
   it('check prints details only with --verbose and --json', async () => {
@@ -203,13 +261,13 @@ describe('vakt check', () => {
       }
     });
 
-    it('a snapshot has the state note, with the reason, if its collector uses a degraded source', async () => {
+    it('a snapshot has the state warn, with the reason, if its collector uses a degraded source', async () => {
       const { state, finding, remedy } = await take({
         state: 'degraded',
         source: 'procNet',
         reason: 'Load the module.',
       });
-      assert.deepEqual([state, remedy], ['note', 'Load the module.']);
+      assert.deepEqual([state, remedy], ['warn', 'Load the module.']);
       assert.match(finding, /^2 elements in \d+ ms, \d+ ms CPU time, degraded, from procNet$/);
     });
   });

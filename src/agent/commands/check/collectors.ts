@@ -19,15 +19,20 @@ const COSTS: Readonly<Record<string, string>> = {
   procPolling: '1 % of a core; misses short programs',
 };
 
-/** Describes the state of a source. If a better source exists, the finding is a note, with the steps to use it as remedy. */
+/**
+ * Describes the state of a source. A source that sees less than it should is a warning. If a better source exists, the
+ * finding is a note. The remedy has the steps to use it.
+ */
 export function sourceFinding(check: string, { state, source, reason }: SourceStatus, before = ''): Finding {
   const cost = source === undefined ? undefined : COSTS[source];
   const from = source === undefined ? '' : `, from ${source}${cost === undefined ? '' : ` (${cost})`}`;
+  const isBlind = state === 'degraded' || state === 'unavailable';
   return {
     check,
-    state: (state === 'on' && reason === undefined) || state === 'off' ? 'ok' : 'note',
+    state: isBlind ? 'warn' : reason === undefined || state === 'off' ? 'ok' : 'note',
     finding: `${before}${state}${from}`,
     ...(reason === undefined ? {} : { remedy: reason }),
+    ...(isBlind ? { sees: state === 'unavailable' ? 'nothing' : 'part' } : {}),
   };
 }
 

@@ -1,12 +1,17 @@
 import { toAgentError } from '../../../core/base/errors.ts';
 
-/** `ok`: no problem. `note`: works with a limitation. `wrong`: must be fixed. */
+/**
+ * `ok`: no problem. `note`: works with a limitation. `warn`: works, but the agent's state is `degraded`. `wrong`: must be
+ * fixed.
+ */
 export interface Finding {
   readonly check: string;
-  readonly state: 'ok' | 'note' | 'wrong';
+  readonly state: 'ok' | 'note' | 'warn' | 'wrong';
   readonly finding: string;
   /** What to do; always set for `wrong`. */
   readonly remedy?: string;
+  /** Set for an event whose source sees nothing, or only a part. */
+  readonly sees?: 'nothing' | 'part';
   /** Details, one line each: addresses, certificates. For --verbose and --json. */
   readonly details?: readonly string[];
 }
@@ -18,6 +23,13 @@ export const note = (check: string, finding: string, remedy?: string): Finding =
   state: 'note',
   finding,
   ...(remedy === undefined ? {} : { remedy }),
+});
+
+export const warn = (check: string, finding: string, remedy: string): Finding => ({
+  check,
+  state: 'warn',
+  finding,
+  remedy,
 });
 
 export const wrong = (check: string, finding: string, remedy: string): Finding => ({

@@ -4,7 +4,7 @@ import { errnoOf, messageOf } from '../../../core/base/errors.ts';
 import { DEFAULT_CONFIG_FILE } from '../../config/local.ts';
 import { startRemedy } from '../foreign-state.ts';
 import { explainService } from '../service-state.ts';
-import { type Finding, failed, note, ok, wrong } from './finding.ts';
+import { type Finding, failed, note, ok, warn, wrong } from './finding.ts';
 import type { Check, RunningAgent } from './situation.ts';
 import { existingPart } from './state-directory.ts';
 
@@ -36,7 +36,8 @@ export const runningAgent: Check = {
         ),
       ];
     if (status.state === 'running') return [ok(RUNNING_AGENT, problem)];
-    return [note(RUNNING_AGENT, problem, 'For the reason, see the findings below, or run: vakt status')];
+    const limited = status.state === 'degraded' ? warn : note;
+    return [limited(RUNNING_AGENT, problem, 'For the reason, see the findings below, or run: vakt status')];
   },
 };
 

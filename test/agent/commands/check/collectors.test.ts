@@ -42,7 +42,7 @@ describe('vakt check: collectors', () => {
     const found = await bench.look('snapshots', 'Triggered events');
     assertFinding(about(found, 'LocalUsers'), 'ok', /^on, from nss$/);
     assertFinding(about(found, 'ProcessCreate'), 'ok', /^on, from auditUnicast \(3 audit records per program start\)$/);
-    assertFinding(about(found, 'Login'), 'note', /^unavailable$/, /CAP_AUDIT_READ/);
+    assertFinding(about(found, 'Login'), 'warn', /^unavailable$/, /CAP_AUDIT_READ/);
   });
 
   it('check without capabilities reports degraded sources and the capabilities that they need', function () {
@@ -62,13 +62,13 @@ describe('vakt check: collectors', () => {
     assertFinding(about(found, 'capabilities'), 'note', /^this user lacks CAP_AUDIT_CONTROL/, /unit/);
     assertFinding(
       about(found, 'ProcessCreate'),
-      'note',
+      'warn',
       /from (?:auditLog|procConnector|procPolling) \(/,
       /CAP_AUDIT_CONTROL/,
     );
     assertFinding(
       about(found, 'ConnectionCreate'),
-      'note',
+      'warn',
       /^(?:unavailable|degraded, from auditLog)/,
       /CAP_AUDIT_CONTROL/,
     );

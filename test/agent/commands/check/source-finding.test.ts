@@ -28,10 +28,14 @@ describe('vakt check does not contradict itself', () => {
     assertFinding(found[0], 'wrong', /SECRET_FILE_MISSING/, /umask 077/);
   });
 
-  for (const state of ['degraded', 'paused', 'stopping']) {
-    it(`check notes an agent that is ${state}`, async () => {
+  for (const [state, expected] of [
+    ['degraded', 'warn'],
+    ['paused', 'note'],
+    ['stopping', 'note'],
+  ] as const) {
+    it(`check has a finding ${expected} for an agent that is ${state}`, async () => {
       await bench.run({ state, version: '1', hub: { state: 'connected' }, collectors: {} });
-      assertFinding(await bench.lookAt('running agent'), 'note', new RegExp(`^${state}`), /vakt status$/);
+      assertFinding(await bench.lookAt('running agent'), expected, new RegExp(`^${state}`), /vakt status$/);
     });
   }
 });
