@@ -58,7 +58,7 @@ describe('vakt baseline', () => {
   };
   /** A Critical rule that depends on the mode of /etc/passwd. The user that runs the tests owns the file. */
   const RULE = 'file.etc-passwd';
-  const judge = (...args: string[]) => run(['--root', root, ...args], world);
+  const scan = (...args: string[]) => run(['--root', root, ...args], world);
   const needsRoot = (context: Mocha.Context) => {
     if (process.getuid?.() !== 0) skip(context, 'files of the tree have to belong to root');
   };
@@ -66,7 +66,7 @@ describe('vakt baseline', () => {
   it('baseline prints the found and expected state, the path, the fix and the id of a failed rule', async function () {
     needsRoot(this);
     file('etc/passwd', 'root:x:0:0:root:/root:/bin/sh\n', 0o666);
-    assert.equal(await judge(RULE), 1);
+    assert.equal(await scan(RULE), 1);
     assert.deepEqual(out.slice(0, 7), [
       'FAIL  Critical  /etc/passwd is root-owned and at most 0644',
       '    found     file 0666 root:root',
@@ -84,34 +84,22 @@ describe('vakt baseline', () => {
 
   it('baseline prints a short summary if all rules pass', async function () {
     needsRoot(this);
-    assert.equal(await judge(RULE), 0);
+    assert.equal(await scan(RULE), 0);
     assert.match(out[0] ?? '', /^0 of 1 rules failed\.$/);
   });
 
   it('baseline lists passed and skipped rules with --all', async function () {
     needsRoot(this);
-    await judge('--all');
+    await scan('--all');
     assert.ok(out.some((line) => /^Pass +Critical +file\.etc-passwd +\/etc\/passwd is root-owned/.test(line)));
     assert.ok(out.some((line) => /^Skipped +\w+ +\S+ +.*\(level 2, which is not asked for\)$/.test(line)));
   });
 
   it('baseline applies --level, --role and --except, and reports why it skips a rule', async () => {
-    await judge('--json');
+    await scan('--json');
     const one = JSON.parse(out.join('')).outcomes as CheckOutcome[];
     out = [];
-    await judge(
-      '--json',
-      '--level',
-      '2',
-      '--role',
-      'router,web',
-      '--role',
-      'mail',
-      '--except',
-      'ssh',
-      '--except',
-      RULE,
-    );
+    await scan('--json', '--level', '2', '--role', 'router,web', '--role', 'mail', '--except', 'ssh', '--except', RULE);
     const report = JSON.parse(out.join(''));
     const two = report.outcomes as CheckOutcome[];
     assert.equal(one.length, two.length);
@@ -144,30 +132,30 @@ describe('vakt baseline', () => {
       ['never', 0],
     ] as const) {
       it(`baseline --fail-on ${severity} exits with ${status} if a Critical rule fails`, async () =>
-        assert.equal(await judge('--fail-on', severity, RULE), status));
+        assert.equal(await scan('--fail-on', severity, RULE), status));
     }
 
     it('baseline exits with 0 if only rules below Important fail, unless --fail-on names their severity', async () => {
       const warnings = ['file.motd', 'file.issue'];
       mkdirSync(join(root, 'etc/motd')); // no file
-      await judge('--json', ...warnings);
+      await scan('--json', ...warnings);
       const { outcomes } = JSON.parse(out.join('')) as { outcomes: CheckOutcome[] };
       const failing = outcomes.filter(({ result }) => result === 'fail');
       assert.ok(
         failing.length > 0 && failing.every(({ severity }) => severity === 'Warning' || severity === 'Informational'),
         JSON.stringify(outcomes),
       );
-      assert.equal(await judge(...warnings), 0);
-      assert.equal(await judge('--fail-on', 'Informational', ...warnings), 1);
+      assert.equal(await scan(...warnings), 0);
+      assert.equal(await scan('--fail-on', 'Informational', ...warnings), 1);
     });
 
     it('baseline exits with 1 if a rule of the --fail-on severity could not be evaluated', async () => {
       rmSync(join(root, 'etc/passwd'));
       mkdirSync(join(root, 'etc/passwd'));
-      await judge('--json', 'acct.gid0-only-root');
+      await scan('--json', 'acct.gid0-only-root');
       const [outcome] = (JSON.parse(out.join('')) as { outcomes: CheckOutcome[] }).outcomes;
       assert.equal(outcome?.result, 'err', JSON.stringify(outcome));
-      assert.equal(await judge('--fail-on', outcome?.severity ?? '', 'acct.gid0-only-root'), 1);
+      assert.equal(await scan('--fail-on', outcome?.severity ?? '', 'acct.gid0-only-root'), 1);
     });
   });
 
@@ -183,7 +171,7 @@ describe('vakt baseline', () => {
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'tmpfs', disk]);
     try {
       writeFileSync(join(disk, 'other'), 'x'.repeat(4096));
-      await assert.rejects(judge('--html', join(disk, 'report.html'), RULE), unwritable('ENOSPC'));
+      await assert.rejects(scan('--html', join(disk, 'report.html'), RULE), unwritable('ENOSPC'));
       assert.deepEqual(readdirSync(disk), ['other']);
     } finally {
       execFileSync('umount', ['--lazy', disk]);
@@ -192,12 +180,12 @@ describe('vakt baseline', () => {
 
   it('baseline --html writes a page in addition to the output, and rejects on a write error', async () => {
     const page = join(folder, 'report.html');
-    await judge('--html', page, '--fail-on', 'never', RULE);
+    await scan('--html', page, '--fail-on', 'never', RULE);
     assert.match(readFileSync(page, 'utf8'), /^<!doctype html>[\s\S]*file\.etc-passwd/);
     assert.ok(out.length > 0);
     out = [];
-    await assert.rejects(judge('--html', join(folder, 'nowhere', 'report.html'), RULE), unwritable('ENOENT'));
-    await assert.rejects(judge('--html', '/dev/full', RULE), unwritable('ENOSPC'));
+    await assert.rejects(scan('--html', join(folder, 'nowhere', 'report.html'), RULE), unwritable('ENOENT'));
+    await assert.rejects(scan('--html', '/dev/full', RULE), unwritable('ENOSPC'));
     assert.ok(statSync('/dev/full').isCharacterDevice(), 'the device was replaced');
     assert.deepEqual(out, []);
   });
@@ -213,14 +201,14 @@ describe('vakt baseline', () => {
       symlinkSync(target, link);
       execFileSync('mkfifo', [pipe]);
       for (const path of [link, pipe])
-        await assert.rejects(judge(option, path, RULE), { name: 'UsageError', message: /is not a regular file/ });
+        await assert.rejects(scan(option, path, RULE), { name: 'UsageError', message: /is not a regular file/ });
       assert.equal(readFileSync(target, 'utf8'), 'kept');
     });
   }
 
   it('baseline does not change other files in the folder of a report', async () => {
     writeFileSync(join(folder, 'report.html.new'), 'kept');
-    await judge('--html', join(folder, 'report.html'), '--fail-on', 'never', RULE);
+    await scan('--html', join(folder, 'report.html'), '--fail-on', 'never', RULE);
     assert.equal(readFileSync(join(folder, 'report.html.new'), 'utf8'), 'kept');
     assert.deepEqual(readdirSync(folder).sort(), ['report.html', 'report.html.new', 'root']);
   });
@@ -229,7 +217,7 @@ describe('vakt baseline', () => {
     const [closed, loop] = [join(folder, 'root/etc/passwd/x'), join(folder, 'loop')];
     symlinkSync(loop, loop);
     await assert.rejects(run(['--root', loop], world), { name: 'UsageError', message: /cannot be read: ELOOP/ });
-    await assert.rejects(judge('--html', closed, RULE), unwritable('ENOTDIR'));
+    await assert.rejects(scan('--html', closed, RULE), unwritable('ENOTDIR'));
   });
 
   it('baseline --explain prints the severity, the expected state and the sources of a rule', async () => {
@@ -250,7 +238,7 @@ describe('vakt baseline', () => {
   for (const columns of [80, 100, 120]) {
     it(`baseline prints lines of at most ${columns} columns`, async () => {
       world = { ...world, columns };
-      await judge('--level', '2');
+      await scan('--level', '2');
       await run(['--explain', 'sshd.macs'], world);
       assert.ok(out.length > 20);
       assert.deepEqual(
@@ -269,28 +257,28 @@ describe('vakt baseline', () => {
 
     it('baseline evaluates custom rules', async function () {
       needsRoot(this);
-      assert.equal(await judge('--custom', custom(CUSTOM), '--fail-on', 'Warning', 'custom.release'), 1);
+      assert.equal(await scan('--custom', custom(CUSTOM), '--fail-on', 'Warning', 'custom.release'), 1);
       assert.match(out[0] ?? '', /^FAIL {2}Warning {2}The image says its release$/);
       file('etc/release', '1', 0o644);
-      assert.equal(await judge('--custom', custom(CUSTOM), '--fail-on', 'Warning', 'custom.release'), 0);
+      assert.equal(await scan('--custom', custom(CUSTOM), '--fail-on', 'Warning', 'custom.release'), 0);
     });
 
     it('baseline exits with 1 if it rejects the custom rules, and still evaluates the other rules', async function () {
       needsRoot(this);
-      assert.equal(await judge('--custom', custom({ rules: [{ id: 'x' }] }), '--fail-on', 'never'), 1);
+      assert.equal(await scan('--custom', custom({ rules: [{ id: 'x' }] }), '--fail-on', 'never'), 1);
       assert.match(errors.join(), /^The rules of --custom were not evaluated: .*custom\.json: rules\[0\]/);
       assert.ok(out.length > 3);
       errors = [];
       const path = custom(CUSTOM);
       chownSync(path, 65_534, 65_534);
-      assert.equal(await judge('--custom', path, '--fail-on', 'never', 'custom.release'), 1);
+      assert.equal(await scan('--custom', path, '--fail-on', 'never', 'custom.release'), 1);
       assert.match(errors.join(), /does not belong to root/);
     });
 
     it('baseline replaces control characters when it prints the path of the custom rules', async () => {
       const path = join(folder, '\u001b[2J.json');
       writeFileSync(path, '{}');
-      assert.equal(await judge('--custom', path, RULE), 1);
+      assert.equal(await scan('--custom', path, RULE), 1);
       assert.match(errors.join('\n'), /^The rules of --custom were not evaluated: .*·\[2J\.json/);
     });
   });
@@ -329,7 +317,7 @@ describe('vakt baseline', () => {
     ['an unknown option', ['--colour'], /colour/],
   ] as const) {
     it(`baseline rejects ${what}`, () =>
-      assert.rejects(judge(...args), (error: Error) => error instanceof UsageError && message.test(error.message)));
+      assert.rejects(scan(...args), (error: Error) => error instanceof UsageError && message.test(error.message)));
   }
 
   it('the usage text of baseline explains its exit statuses', () =>
