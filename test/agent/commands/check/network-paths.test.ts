@@ -4,7 +4,7 @@ import sinon from 'sinon';
 import type { Finding } from '../../../../src/agent/commands/check/finding.ts';
 import { systemClock } from '../../../../src/core/base/clock.ts';
 import { days, milliseconds } from '../../../../src/core/base/duration.ts';
-import { createServerCertificate, selfSigned } from '../../../../src/emulator/certificates.ts';
+import { CertificateAuthority, createServerCertificate, selfSigned } from '../../../../src/emulator/certificates.ts';
 import { EdgeEmulator } from '../../../../src/emulator/edge/workload.ts';
 import { HubEmulator } from '../../../../src/emulator/hub.ts';
 import { IdentityServiceEmulator } from '../../../../src/emulator/identity-service/service.ts';
@@ -545,6 +545,7 @@ describe('vakt check connects as the agent does', () => {
     trustedCaFile: 'ca.pem',
   });
   type Certificate = Awaited<ReturnType<typeof selfSigned>>;
+  const byAuthority = async (commonName: string) => (await CertificateAuthority.create()).issue({ commonName });
   const writeCertificate = ({ chainPem, keyPem }: Certificate) => {
     bench.write('certificate.pem', chainPem, 0o644);
     bench.write('certificate.key', keyPem);
@@ -566,7 +567,7 @@ describe('vakt check connects as the agent does', () => {
       { title: 'check accepts a module certificate' },
       {
         title: 'check reports a module certificate with a wrong CN',
-        make: () => at({ commonName: 'device2/other' }),
+        make: async () => writeCertificate(await byAuthority('device2/other')),
         cause: ['identity', /device2\/other.*\(CERTIFICATE_WRONG_NAME\)$/, /device1\/azureiotsecurity/],
       },
       {
@@ -576,7 +577,7 @@ describe('vakt check connects as the agent does', () => {
       },
       {
         title: 'check notes that a module certificate expires soon',
-        make: () => at({ notAfter: inDays(9) }),
+        make: () => at({ notBefore: inDays(-90), notAfter: inDays(9) }),
         notes: { certificate: /valid until/ },
       },
       {
@@ -670,7 +671,7 @@ describe('vakt check connects as the agent does', () => {
       { title: 'check accepts a device certificate' },
       {
         title: 'check reports a device certificate with a wrong CN',
-        make: () => at({ commonName: 'device2' }),
+        make: async () => writeCertificate(await byAuthority('device2')),
         cause: ['identity', /device2.*\(CERTIFICATE_WRONG_NAME\)$/, /device1/],
       },
       {
@@ -681,7 +682,7 @@ describe('vakt check connects as the agent does', () => {
       {
         title: 'check reports a missing device instead of a missing module if the certificate expires soon',
         make: async () => {
-          await at({ notAfter: inDays(9) });
+          await at({ notBefore: inDays(-90), notAfter: inDays(9) });
           hub.removeDevice(DEVICE);
         },
         cause: ['identity', /has no device device1 .*\(MODULE_UNKNOWN\)$/, /./],
