@@ -31,6 +31,7 @@ const demo = (main: string) => [...nodeFlagsOf(main), main, 'demo'];
 
 const SHOWN = [
   /demo +Open http:\/\/127\.0\.0\.1:\d+\/#[\w-]{43} /,
+  /reported +The agent is (?:running|degraded|limited \(not root\)): \d+ collectors on/,
   /hub +received a High message, \d+ events/,
   /ListeningPorts +tcp/,
   /OSBaseline +(?:not judged, )?(?:Critical|Important): .+\[(?:Found|Could not be evaluated): /,
@@ -75,7 +76,7 @@ describe('vakt demo', function () {
       const wanted = [
         ...SHOWN,
         /You are not root/,
-        /securityAgent\.collectors\.ProcessCreate\.source = "proc(?:Connector|Polling)"/,
+        /The agent is limited \(not root\): .*, program starts from proc(?:Connector|Polling)/,
       ];
       const { status, output } = await run('setpriv', args, folder, wanted);
       assert.equal(status, 0, output);

@@ -10,12 +10,12 @@ import { type Duration, days, milliseconds, seconds } from '../../core/base/dura
 import { readable } from '../../core/base/log.ts';
 import { printable } from '../../core/base/text.ts';
 import { durationOption, readArguments, type World } from '../../core/command-line/command.ts';
-import { type DeliveryCounts, describeDelivery, describeEvent, differences } from '../../core/command-line/describe.ts';
-import type { Envelope } from '../../core/contract/event.ts';
+import { type DeliveryCounts, describeDelivery } from '../../core/command-line/describe.ts';
 import type { Spelling } from '../../core/contract/setting-kinds.ts';
 import type { SettingId } from '../../core/contract/settings.ts';
-import { PUBLISHED_OBJECT as OBJECT, twinDialect } from '../../core/twin/published-object.ts';
+import { twinDialect } from '../../core/twin/published-object.ts';
 import type { RunningPage } from '../command.ts';
+import { type Say, sayTo, showArrivals } from '../demo-output.ts';
 import type { HubEmulator } from '../hub.ts';
 import { PAGE_OPTIONS, pageOpener } from './emulator.ts';
 
@@ -97,19 +97,14 @@ interface Show {
 }
 
 async function show(hub: HubEmulator, { configFile, duration, page }: Show, world: World): Promise<number> {
-  const { stdout } = world;
-  const began = systemClock.monotonic();
-  const say = (who: string, line: string) => {
-    const at = ((systemClock.monotonic() - began) / 1_000).toFixed(1).padStart(5);
-    stdout(`${at} s  ${who.padEnd(9)} ${line}`);
-  };
+  let footer = page === undefined ? '' : `The page: ${page.address}`;
+  const say = sayTo(world, systemClock, () => footer);
   say(
     'demo',
     `A local IoT Hub listens on localhost:${hub.port}; the agent connects to it over TLS as ${DEVICE}/${MODULE}.`,
   );
   say('demo', 'The messages that the hub receives appear below. Start programs in another terminal to see them.');
-  if (page !== undefined)
-    say('demo', `Open ${page.address} to see the same in a browser and to change settings there.`);
+  if (page !== undefined) say('demo', `Open ${page.address} to see it in a browser and to change settings.`);
   if (process.getuid?.() !== 0) say('demo', WITHOUT_ROOT);
   const seen = showArrivals(hub, say);
   const agent = startAgent(configFile, say, world.environment);
@@ -117,6 +112,8 @@ async function show(hub: HubEmulator, { configFile, duration, page }: Show, worl
     await untilTheEnd(hub, agent.ended, duration, say, world.signal);
     await showDelivery(dirname(configFile), say);
   } finally {
+    footer = '';
+    if (page !== undefined) say('demo', `The agent stops, and ${page.address} ends with it.`);
     await agent.stop();
   }
   const status = await agent.ended;
@@ -166,47 +163,6 @@ async function untilTheEnd(
 async function showDelivery(directory: string, say: Say): Promise<void> {
   const status = await askControlSocket(join(directory, 'control.sock'), '/status').catch(() => undefined);
   if (status !== undefined) say('status', describeDelivery((status as { delivery: DeliveryCounts }).delivery));
-}
-
-type Say = (who: string, line: string) => void;
-
-/**
- * Shows the messages and reported properties that the hub receives. @returns the number of events of each name so far
- */
-export function showArrivals(hub: HubEmulator, say: Say): ReadonlyMap<string, number> {
-  const seen = new Map<string, number>();
-  hub.on('message', ({ body, sizeBytes, applicationProperties }) => {
-    const { Events: events } = JSON.parse(body) as { Events: Envelope[] };
-    say(
-      'hub',
-      `received a ${applicationProperties.MessagePriority} message, ${events.length} events, ${sizeBytes} bytes`,
-    );
-    for (const event of events) {
-      seen.set(event.Name, (seen.get(event.Name) ?? 0) + 1);
-      for (const line of describeEvent(event)) say('', line);
-    }
-  });
-  let before: Record<string, unknown> = {};
-  hub.on('reported', ({ reported }) => {
-    for (const line of interesting(differences(before, reported))) say('reported', printable(line));
-    before = structuredClone(reported);
-  });
-  return seen;
-}
-
-/** Selects reported changes worth showing: without most counters, and without the list of defaults at the start. */
-function interesting(lines: readonly string[]): string[] {
-  const relevant = lines.filter(
-    (line) => !/lastRunAt|lastSentAt|\.delivery\.|\.detections\.\S+ = 0$|\$version|\$metadata/.test(line),
-  );
-  const mirrored = relevant.filter((line) => line.startsWith(OBJECT));
-  const healthy = relevant.flatMap((line) => /^securityAgent\.collectors\.(\w+)\.state = "on"$/.exec(line)?.[1] ?? []);
-  const rest = relevant.filter((line) => !line.startsWith(OBJECT) && !line.endsWith('.state = "on"'));
-  return [
-    ...rest,
-    ...(healthy.length > 0 ? [`securityAgent.collectors: on for ${healthy.join(', ')}`] : []),
-    ...(mirrored.length > 5 ? [`${OBJECT}: ${mirrored.length} properties mirrored, defaults included`] : mirrored),
-  ];
 }
 
 interface Agent {
