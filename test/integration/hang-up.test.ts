@@ -47,7 +47,7 @@ describe('SIGHUP', function () {
 
   for (const [program, args, underWay] of [
     [PROGRAM, ['run', '--dry-run'], /"msg":"Vakt starts\."/],
-    [CLONE_PROGRAM, ['demo'], /reported +securityAgent\.state/],
+    [CLONE_PROGRAM, ['demo'], /reported +The agent is /],
     [CLONE_PROGRAM, ['emulator'], /vakt run/],
     [PROGRAM, ['collect', 'ProcessCreate'], /^Following ProcessCreate from /m],
   ] as const) {
