@@ -67,7 +67,7 @@ export const routing: Check = {
     return [
       note(
         ROUTING,
-        "messages are marked for Microsoft's security service, and the hub does not pass them to your own routes; alerts are sent as Diagnostic events only. as of 2026-12-01, Microsoft plans to retire the agent that it was made for on 2027-06-01: the messages may be discarded",
+        "messages are marked for Microsoft's security service, and the hub does not pass them to your own routes; alerts are sent as Diagnostic events only. As of 2026-12-01, Microsoft plans to retire the agent that it was made for on 2027-06-01: the messages may be discarded",
         'Set messageRouting to "telemetry" (or "both") and add a route with the condition messageType = \'SecurityEvents\'.',
       ),
     ];

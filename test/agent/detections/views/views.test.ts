@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
-import { subjectOf } from '../../../../src/agent/detections/subjects.ts';
+import { execFileSync } from 'node:child_process';
 import { viewsOf } from '../../../../src/agent/detections/views/views.ts';
-import { changesOfShape } from '../../../shapes.ts';
 import { assertView, script, shownViews, start, withoutWords } from './samples.ts';
 
 describe('views of a process start', () => {
@@ -684,15 +683,11 @@ describe('views of a process start', () => {
 });
 
 it('shares few object shapes across all starts', () => {
-  for (const CurrentDirectory of [undefined, '/root']) {
-    const starts = Array.from({ length: 200 }, (_, number) => {
-      const argv = ['curl', '-o', `/tmp/a${number}`, '-o', `/tmp/b${number}`, 'http://x/a', 'http://x/b'];
-      const payload = { Executable: '/usr/bin/curl', CommandLine: argv.join(' '), CurrentDirectory };
-      const start = subjectOf({ name: 'ProcessCreate', payload, time: 0, argv });
-      assert.ok(start);
-      return start;
-    });
-    assert.ok(changesOfShape(starts) < 10);
-    for (const at of [0, 1]) assert.ok(changesOfShape(starts.map(({ views }) => views[at] ?? {})) < 10, `${at}`);
-  }
+  // In a process of its own: V8 stops sharing shapes after 1,536 kinds of objects, which many tests in one process exceed.
+  const printed = execFileSync(process.execPath, ['dist/test/agent/detections/views/print-shapes.js'], {
+    encoding: 'utf8',
+  });
+  const changes = JSON.parse(printed) as number[];
+  assert.equal(changes.length, 6);
+  for (const each of changes) assert.ok(each < 10, printed);
 });
