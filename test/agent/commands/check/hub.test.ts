@@ -135,7 +135,7 @@ describe('vakt check: the hub', () => {
   it('check notes a message routing that sends only to the retired security service', async () => {
     bench.configure({ messageRouting: 'security' });
     const found = await bench.lookAt('message routing');
-    assertFinding(found, 'note', /as of 2026-12-01, Microsoft plans to retire .* on 2027-06-01/, /"telemetry".*route/);
+    assertFinding(found, 'note', /As of 2026-12-01, Microsoft plans to retire .* on 2027-06-01/, /"telemetry".*route/);
     assertFinding(found, 'note', /alerts are sent as Diagnostic events only/);
     for (const [messageRouting, finding] of [
       ['telemetry', /your own routes, by the condition messageType = 'SecurityEvents'$/],
