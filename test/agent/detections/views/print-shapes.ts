@@ -13,4 +13,4 @@ const changes = [undefined, '/root'].flatMap((CurrentDirectory) => {
   });
   return [starts, ...[0, 1].map((at) => starts.map(({ views }) => views[at] ?? {}))].map(changesOfShape);
 });
-console.log(JSON.stringify(changes));
+process.stdout.write(JSON.stringify(changes));
