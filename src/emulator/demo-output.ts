@@ -26,12 +26,13 @@ export function sayTo(
   footer: () => string,
 ): Say {
   const began = clock.monotonic();
+  // Node's own check of standard output, since 20.18, would come to another result in a test.
   const hasColour = terminal && !environment.NO_COLOR;
   let hadFooter = false;
   return (who, line, isAlert = false) => {
     const at = ((clock.monotonic() - began) / 1_000).toFixed(1).padStart(5);
     const text = `${at} s  ${who.padEnd(9)} ${line}`;
-    const styled = isAlert && hasColour ? styleText(['bold', 'red'], text) : text;
+    const styled = isAlert && hasColour ? styleText(['bold', 'red'], text, { validateStream: false }) : text;
     const last = footer();
     const hasFooter = terminal && last !== '' && last.length < columns;
     stdout(`${hadFooter ? UP_AND_ERASE : ''}${styled}${hasFooter ? `\n${last}` : ''}`);

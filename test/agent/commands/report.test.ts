@@ -95,21 +95,33 @@ describe('The page of a report', () => {
     assert.equal(
       verdictOf({ ports, alerts: [alert, alert, { Severity: 'Low' }, HOSTILE], agent, system: { OSName: 'Debian' } }),
       'Verdict Needs attention: 4 alerts, 1 hardening rule failed. ' +
-        'Look at: 1 port can be reached from outside, degraded agent, 0.1.0 version of Vakt. 4 alerts 2 High, 1 Low, 1 of unknown severity ' +
+        'Look at: 1 port can be reached from outside, degraded agent, 0.1.0 version of Vakt. Missing: 4 parts of this report, see below. ' +
+        '4 alerts 2 High, 1 Low, 1 of unknown severity ' +
         '1 port can be reached from outside 22/tcp 1 hardening rule failed 1 Critical ' +
         'degraded agent 1 collector degraded or unavailable 0.1.0 version of Vakt the agent runs 0.0.9, Debian',
     );
-    const baseline = { ...(report().baseline as BaselineReport), outcomes: [] };
-    const fine = { alerts: [], baseline, ports: { rows: [], leftOut: 0 } };
-    const running = { state: 'running', version: '0.1.0', collectors: { Login: { state: 'off' } } } as never;
-    assert.match(verdictOf({ ...fine, agent: running }), /^Verdict Nothing needs attention\. 0 alerts 0 ports/);
+    const baseline = { ...(report().baseline as BaselineReport), outcomes: [], limits: [] };
+    const none = { rows: [], leftOut: 0 };
+    const running = { state: 'running', version: '0.1.0', collectors: { Login: { state: 'on' } } } as never;
+    const fine = {
+      ...{ alerts: [], baseline, ports: none, firewall: none, agent: running },
+      hardware: { answers: {}, problems: {} },
+    };
+    assert.match(verdictOf(fine), /^Verdict Nothing needs attention\. 0 alerts 0 ports/);
+    const [outcome] = (report().baseline as BaselineReport).outcomes.map((one) => ({ ...one, result: 'err' as const }));
+    assert.ok(outcome);
+    for (const [change, expected] of [
+      [{ ports: { rows: [], leftOut: 3 } }, 'Look at: ≥ 0 ports can be reached from outside. Missing: 1 part '],
+      [{ agent: { problem: 'no agent answers' } }, 'Unknown: agent. Missing: 1 part '],
+      [{ accounts: { problem: 'unreadable' } }, 'Missing: 1 part of this report, see below. 0 alerts'],
+      [{ baseline: { ...baseline, limits: ['not root'] } }, 'Look at: 0 hardening rules failed. Missing: 1 part '],
+      [{ baseline: { ...baseline, outcomes: [outcome] } }, 'Look at: 0 hardening rules failed. Missing: 1 part '],
+    ] as const) {
+      assert.ok(verdictOf({ ...fine, ...change }).startsWith(`Verdict ${expected}`), verdictOf({ ...fine, ...change }));
+    }
     assert.match(
-      verdictOf({ ...fine, agent: running, ports: { rows: [], leftOut: 3 } }),
-      /^Verdict Look at: ≥ 0 ports can be reached from outside\./,
-    );
-    assert.match(
-      verdictOf({ ...fine, agent: { problem: 'no agent answers' } }),
-      /^Verdict Unknown: agent\..* \? agent unknown/,
+      verdictOf({ ...fine, baseline: { ...baseline, outcomes: [outcome] } }),
+      /0 hardening rules failed 1 could not be evaluated/,
     );
   });
 

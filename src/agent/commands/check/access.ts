@@ -51,7 +51,7 @@ const REMEDY =
 /** The daemon only logs a warning when it removes the capabilities that a deployment adds. */
 const EDGE_REMEDY =
   "IoT Edge removes a deployment's capabilities if /etc/aziot/config.toml on the host has allow_elevated_docker_permissions = false: " +
-  'set it to true, run "sudo iotedge config apply" and "sudo docker rm --force azureiotsecurity". ' +
+  'set it to true, run "sudo iotedge config apply" and "sudo docker rm --force azureiotsecurity" (the name of the module). ' +
   'If it is true or absent, use the CapAdd of the shipped deployment.';
 
 const PROCESSES = 'processes';

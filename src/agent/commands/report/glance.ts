@@ -1,7 +1,7 @@
 import { counted } from '../../../core/base/text.ts';
 import { isPlainObject } from '../../../core/base/values.ts';
 import { exposureOf } from '../../posture/exposure.ts';
-import { bySeverity } from '../baseline/scanned.ts';
+import { bySeverity, countOf } from '../baseline/scanned.ts';
 import { escaped } from '../html.ts';
 import { isProblem, type Report } from './report.ts';
 
@@ -18,8 +18,12 @@ interface Card {
   readonly details?: string;
 }
 
-/** The state of a device in four figures and one sentence, as HTML for a page with `STYLE`. */
-export function glance(report: Report): string {
+/**
+ * The state of a device in five figures and one sentence, as HTML for a page with `STYLE`.
+ *
+ * @param gaps number of parts that the report lacks, wholly or partly
+ */
+export function glance(report: Report, gaps: number): string {
   const cards = [alertsCard(report), exposureCard(report), rulesCard(report), agentCard(report), versionCard(report)];
   const named = (kind: Card['kind']) =>
     cards.filter((card) => card.kind === kind).map(({ figure, label }) => `${figure} ${label}`);
@@ -31,6 +35,7 @@ export function glance(report: Report): string {
   const sentences = parts
     .filter(([, names]) => names.length > 0)
     .map(([what, names]) => `${what}: ${names.join(', ')}.`);
+  if (gaps > 0) sentences.push(`Missing: ${counted(gaps, 'part')} of this report, see below.`);
   const sentence = sentences.length === 0 ? 'Nothing needs attention.' : sentences.join(' ');
   const items = cards.map(
     ({ kind, figure, label, details }) =>
@@ -77,8 +82,17 @@ function rulesCard({ baseline }: Report): Card {
   if (isProblem(baseline)) return unknown('hardening rules');
   const failed = baseline.outcomes.filter(({ result }) => result === 'fail');
   const counts = bySeverity(failed);
+  const unknownCount = countOf(baseline.outcomes, 'err');
+  const missing = unknownCount === 0 ? [] : [`${unknownCount} could not be evaluated`];
+  const isComplete = unknownCount === 0 && baseline.limits.length === 0;
+  const kind = kindOf(counts);
   const label = failed.length === 1 ? 'hardening rule failed' : 'hardening rules failed';
-  return { kind: kindOf(counts), figure: String(failed.length), label, details: listed(counts) };
+  return {
+    kind: kind === 'pass' && !isComplete ? 'err' : kind,
+    figure: String(failed.length),
+    label,
+    details: [...counts.map(([severity, count]) => `${count} ${severity}`), ...missing].join(', '),
+  };
 }
 
 function agentCard({ agent }: Report): Card {

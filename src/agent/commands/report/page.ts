@@ -50,9 +50,10 @@ function sectionsOf(
   categories: Readonly<Record<string, string>>,
 ): readonly Section[] {
   const { subject, system, baseline, ports, firewall, accounts, agent, alerts, hardware } = report;
+  const gaps = gapsOfReport(report);
   return [
-    { id: 'verdict', title: 'Verdict', html: glance(report) },
-    { id: 'unseen', title: 'What this report does not show', html: unseen(report) },
+    { id: 'verdict', title: 'Verdict', html: glance(report, gaps.length) },
+    { id: 'unseen', title: 'What this report does not show', html: unseen(gaps) },
     { id: 'system', title: 'System', html: either(system, (facts) => pairs(facts)) },
     { id: 'agent', title: 'Agent', html: either(agent, (status) => agentState(status, new Date(report.at))) },
     { id: 'alerts', title: 'Alerts', html: either(alerts, alertList) },
@@ -227,8 +228,11 @@ function hardwareParts({ answers, problems }: Hardware): string {
   return [...missing, ...found].join('\n');
 }
 
-/** Everything that is missing, in one place. */
-function unseen(report: Report): string {
+const unseen = (gaps: readonly (readonly string[])[]): string =>
+  gaps.length === 0 ? '<p>Everything in this report could be read.</p>' : table(['Part', 'Why'], gaps);
+
+/** Everything that is missing, in one place: which part, and why. */
+function gapsOfReport(report: Report): readonly (readonly string[])[] {
   const parts: readonly (readonly [string, unknown])[] = [
     ['System', report.system],
     ['Agent', report.agent],
@@ -259,6 +263,5 @@ function unseen(report: Report): string {
   const dropped = reasons
     .filter(([, count]) => Number(count) > 0)
     .map(([why, count]) => ['Agent: events dropped', `${count}, ${why}`]);
-  const rows = [...missing, ...lists, ...limits, ...rules, ...hardware, ...sources, ...dropped];
-  return rows.length === 0 ? '<p>Everything in this report could be read.</p>' : table(['Part', 'Why'], rows);
+  return [...missing, ...lists, ...limits, ...rules, ...hardware, ...sources, ...dropped];
 }
