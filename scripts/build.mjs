@@ -2,4 +2,4 @@
 import { checkTypes, setUp } from './set-up.mjs';
 
 await setUp();
-checkTypes();
+await checkTypes();

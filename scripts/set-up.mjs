@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, cpSync, existsSync, rmSync, statSync } from 'node:fs';
+import { accessSync, constants, cpSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { takeLock } from './machine-lock.mjs';
 
 /** The root of the repository. */
 export const TOP = fileURLToPath(new URL('..', import.meta.url));
@@ -41,28 +42,43 @@ function isProgram(path) {
   }
 }
 
+/** Waits until no other run changes `node_modules/`, `dist/` or `build/` of this clone; the returned function ends the wait of others. */
+export const lockClone = () =>
+  takeLock(`clone ${TOP}`, () => console.log('Waiting for another run, which sets up this clone.'));
+
 /**
  * Sets up a fresh clone: installs dependencies if the lockfile is newer than the installed ones, and brings dist/ up to date
- * without checking types.
+ * without checking types. Changes nothing that is up to date: another run may use it.
  */
 export async function setUp() {
   process.chdir(TOP);
-  const changed = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0);
-  if (changed('node_modules/.package-lock.json') < changed('package-lock.json')) mustRun('npm', ['ci', '--no-audit']);
+  const release = await lockClone();
+  if (modified('node_modules/.package-lock.json') < modified('package-lock.json')) mustRun('npm', ['ci', '--no-audit']);
   const { transpile } = await import('./transpile.mjs'); // needs what was just installed
   await transpile();
   copyStatic();
+  release();
 }
 
 /** Checks the types of all sources, of those that have changed since the last check if there was one. */
-export function checkTypes() {
+export async function checkTypes() {
+  const release = await lockClone();
   for (const project of ['.', 'src/emulator/page/browser']) {
     mustRun(process.execPath, ['node_modules/typescript/bin/tsc', '--project', project]);
   }
+  release();
 }
 
-/** Copies the static files of the page: dist/ is complete without src/. */
+/** Copies changed static files of the page: dist/ is complete without src/. */
 function copyStatic() {
-  rmSync('dist/src/emulator/page/static', { recursive: true, force: true });
-  cpSync('src/emulator/page/static', 'dist/src/emulator/page/static', { recursive: true });
+  const [from, to] = ['src/emulator/page/static', 'dist/src/emulator/page/static'];
+  mkdirSync(to, { recursive: true });
+  const names = readdirSync(from);
+  for (const name of names) {
+    if (modified(join(to, name)) < modified(join(from, name)))
+      cpSync(join(from, name), join(to, name), { recursive: true });
+  }
+  for (const name of readdirSync(to)) if (!names.includes(name)) rmSync(join(to, name), { recursive: true });
 }
+
+const modified = (path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
