@@ -1,9 +1,19 @@
 import type { Context } from 'mocha';
 
+let lastReason: string | undefined;
+
 /** Skips the running test, and prints why: a skip without a reason would go unnoticed. */
 export function skip(test: Context, reason: string): never {
   process.stdout.write(`      skipped: ${reason}\n`);
+  lastReason = reason;
   return test.skip();
+}
+
+/** Returns the reason of the last skip, once. */
+export function takeReason(): string | undefined {
+  const reason = lastReason;
+  lastReason = undefined;
+  return reason;
 }
 
 /**
