@@ -11,7 +11,7 @@ import { skip } from '../harness/require.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
 import { TestBed } from './test-bed.ts';
 
-describe('vakt make-code-cache', function () {
+describe('vakt make-code-cache @release', function () {
   this.timeout(minutes(3));
   const folder = suiteFolder();
   const program = join(folder, 'vakt');

@@ -8,7 +8,7 @@ const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
 /** Rows of the tables of figures, keyed by workload. */
 const tables = page.split(`${line(HEADS)}\n`).slice(1);
 
-describe('docs/cost.md', function () {
+describe('docs/cost.md @release', function () {
   this.timeout(minutes(5));
 
   it('has a table for each workload with each choice of settings', () => {

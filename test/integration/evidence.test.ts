@@ -11,7 +11,7 @@ import { type AgentProcess, PROGRAM, STEADY, TestBed } from './test-bed.ts';
 const numberOf = ({ applicationProperties }: ReceivedMessage) => Number(applicationProperties.Sequence);
 
 /** The chain of messages across faults and kills, and what their owner can prove with it. */
-describe('The evidence in messages', function () {
+describe('The evidence in messages @release', function () {
   this.timeout(minutes(10));
   let bed: TestBed;
   let agent: AgentProcess;

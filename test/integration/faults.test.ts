@@ -128,7 +128,7 @@ async function play({ injectFault, broken, removeFault }: Scenario): Promise<Out
   }
 }
 
-describe('The agent with faults of its hub or connection', function () {
+describe('The agent with faults of its hub or connection @release', function () {
   this.timeout(minutes(6));
   const played = new Map<string, Promise<Outcome>>();
 

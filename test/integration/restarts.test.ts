@@ -11,7 +11,7 @@ const RESTARTS = 10;
 describe('An agent whose hub and proxy restart repeatedly', function () {
   this.timeout(420_000); // mostly less than a minute, but long back-offs and a loaded machine take longer
 
-  it('delivers every event once, and never exceeds the rate of attempts', async function () {
+  it('delivers every event once, and never exceeds the rate of attempts @release', async function () {
     require(this, missingForLog());
     const lines: string[] = [];
     const say = (line: string) => lines.push(line);

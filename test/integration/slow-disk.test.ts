@@ -12,7 +12,7 @@ import { TestBed } from './test-bed.ts';
 /** An operation that waits for the disk takes most of the duration of a sync, since syncs follow one another. */
 const LONGEST_ANSWER = seconds(2.5);
 
-describe('An agent with a slow disk', function () {
+describe('An agent with a slow disk @release', function () {
   this.timeout(120_000);
   let bed: TestBed;
   let disk: SlowDisk;

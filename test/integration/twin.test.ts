@@ -21,7 +21,7 @@ const FIVE = {
   hubResourceId: { value: '/subscriptions/1' },
 };
 
-describe('The twin changed through the SDK', function () {
+describe('The twin changed through the SDK @release', function () {
   this.timeout(minutes(3));
   let bed: TestBed;
   let agent: AgentProcess;

@@ -7,7 +7,7 @@ import { readPack } from './kusto.ts';
 import { ingest, mappingNamed } from './mapping.ts';
 import { hubRecord } from './records.ts';
 
-describe('Messages of the agent as a program, in the table of the KQL pack', function () {
+describe('Messages of the agent as a program, in the table of the KQL pack @release', function () {
   this.timeout(minutes(5));
   let bed: TestBed;
 

@@ -21,7 +21,7 @@ const ROOT_STARTS = 200;
 const FLOOD =
   'a=$(head -c 110000 /dev/zero | tr "\\0" x); n=0; while :; do n=$((n+1)); /bin/true $n $a; sleep 0.05; done';
 
-describe('A flood of long arguments by an ordinary user', function () {
+describe('A flood of long arguments by an ordinary user @release', function () {
   this.timeout(240_000);
   let bed: TestBed;
   let agent: AgentProcess;

@@ -138,7 +138,7 @@ describe('A user who floods audit', function () {
     assertClosed(await agent.status());
   });
 
-  it('does not affect starts by other users and of set-user-id programs while it is excluded', async () => {
+  it('does not affect starts by other users and of set-user-id programs while it is excluded @release', async () => {
     const setUserId = join(folder, 'set-user-id');
     copyFileSync('/bin/true', setUserId);
     chownSync(setUserId, 0, 0);

@@ -53,7 +53,7 @@ interface Result {
 }
 
 /** Needs a kernel on which audit was never enabled, unlike that of this machine. */
-describe('A daemon that is older than the first enabling of audit', function () {
+describe('A daemon that is older than the first enabling of audit @release', function () {
   this.timeout(420_000);
   const folder = suiteFolder();
 

@@ -95,7 +95,7 @@ describe('A machine under load', function () {
     assertClosed(await agent.status());
   });
 
-  it('delivers all events at 2,000 starts per second', async function () {
+  it('delivers all events at 2,000 starts per second @release', async function () {
     const heldUp = watchHeldUp(agent.pid);
     const { count, marker } = await native.start(20_000, 2_000);
     await settled();
@@ -106,7 +106,7 @@ describe('A machine under load', function () {
     assertClosed(await agent.status());
   });
 
-  it('starts programs as fast while the agent is stopped for 30 s, and the agent counts its losses', async () => {
+  it('starts programs as fast while the agent is stopped for 30 s, and the agent counts its losses @release', async () => {
     const BURST = 10_000;
     const running = [await native.start(BURST, 0), await native.start(BURST, 0)];
     await settled();

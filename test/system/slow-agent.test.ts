@@ -33,7 +33,7 @@ interface OutputLine {
 }
 
 /** Alongside a real auditd, the agent first gets no CPU, then a fiftieth of a CPU. */
-describe('A slow agent', function () {
+describe('A slow agent @release', function () {
   this.timeout(120_000);
   let control: AuditControl;
   let atFirst: AuditStatus;

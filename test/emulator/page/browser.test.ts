@@ -32,7 +32,7 @@ const ATTACKS = [
 const BIDI = 'invoice\u202efdp.exe\u2066';
 const BIDI_SHOWN = 'invoice<U+202E>fdp.exe<U+2066>';
 
-describe('the page of the emulator, in a browser', function () {
+describe('the page of the emulator, in a browser @release', function () {
   this.timeout(minutes(3));
   let browser: Browser;
   const tabs: Watched[] = [];

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { missingForAudit } from '../../system/missing-for-audit.ts';
 import { require } from '../require.ts';
-import { killed, kills } from './killed.ts';
+import { killed } from './killed.ts';
 
-const RUNS = kills(8, 4);
+const RUNS = 8;
 
-describe('an agent with audit that is killed with -9, again and again', function () {
+describe('an agent with audit that is killed with -9, again and again @release', function () {
   this.timeout(600_000);
 
   it("a killed agent delivers every event of the kernel's audit that happened while it listened", async function () {
