@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { milliseconds } from '../../src/core/base/duration.ts';
+import { milliseconds, seconds } from '../../src/core/base/duration.ts';
 import { temporaryFolder } from '../harness/folders.ts';
 import { skip } from '../harness/require.ts';
 import { until } from '../harness/until.ts';
@@ -94,13 +94,13 @@ describe('SIGHUP', function () {
     });
     afterEach(() => bed.close());
 
-    const startAgent = () => bed.startAgent({ through: ['setsid', ...THROUGH], environment: { INVOCATION_ID: '1' } });
-    const saysSo = (agent: AgentProcess) => agent.waitForLog(({ msg }) => msg.startsWith('Ignored SIGHUP'));
+    const startAgent = () => bed.startAgent({ through: THROUGH, environment: { INVOCATION_ID: '1' } });
+    const saysSo = (agent: AgentProcess) => agent.waitForLog(({ msg }) => msg.startsWith('SIGHUP: '));
     /** Whether the process handles SIGHUP: bit 0 of SigCgt in proc_pid_status(5). */
     const handlesIt = ({ pid }: AgentProcess) =>
       /^SigCgt:.*[13579bdf]$/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
 
-    it('is ignored during its start, and logged once the log is open', async () => {
+    it('does not end it during its start, and is logged once the log is open', async () => {
       const agent = startAgent();
       await until('SIGHUP to be handled', () => handlesIt(agent), { every: milliseconds(1) });
       agent.kill('SIGHUP');
@@ -108,14 +108,25 @@ describe('SIGHUP', function () {
       await agent.waitForStatus(({ hub }) => hub.state === 'connected');
     });
 
-    it('is ignored with a log line that names a remedy', async () => {
+    it('is logged, with the remedy for a changed agent.json', async () => {
       const agent = startAgent();
       await agent.waitForStatus(({ hub }) => hub.state === 'connected');
       agent.kill('SIGHUP');
       const line = await saysSo(agent);
-      assert.equal(line.level, 'warn');
+      assert.equal(line.level, 'info');
       assert.match(String(line.remedy), /: systemctl restart vakt$/);
       await agent.waitForStatus(({ hub }) => hub.state === 'connected');
+    });
+
+    it('makes it read new detection rules now, which it otherwise does within a minute', async () => {
+      const rulesDirectory = join(bed.directory, 'rules.d');
+      mkdirSync(rulesDirectory, { mode: 0o755 });
+      bed.writeConfiguration({ detections: { rulesDirectory } });
+      const agent = startAgent();
+      await agent.waitForStatus(({ hub }) => hub.state === 'connected');
+      writeFileSync(join(rulesDirectory, 'broken.yml'), 'no rule', { mode: 0o644 });
+      agent.reload();
+      await agent.waitForLog(({ msg }) => msg === 'Rejected a detection rule file.', seconds(20));
     });
   });
 });

@@ -53,6 +53,7 @@ export function createCondition(
     log: logOf('files'),
     changed: stateChanged.notify,
   });
+  options.reload?.on(() => void exposedFiles.look());
   const runs = new Runs({
     file: state('last-run.json'),
     bootId,

@@ -99,6 +99,7 @@ export function createDetection(
     clock,
     log,
   });
+  foundation.options.reload?.on(() => loader.refresh());
   const detections = new Detections({
     isOn,
     rules: shipped ?? NO_RULES,

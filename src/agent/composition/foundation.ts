@@ -29,6 +29,8 @@ export interface AgentOptions {
   readonly settingWarnings?: readonly string[];
   /** The run is to end: ends what the start may wait for. */
   readonly signal: AbortSignal;
+  /** Notified when an operator wants changed files to be read now instead of at the next poll. */
+  readonly reload?: Notifier;
   /** Takes the place of the hub; then no identity is needed either. */
   readonly dryHub?: HubClient & Service;
   /** Called at exit if the disk has not accepted all data: a thread still waits for it. */

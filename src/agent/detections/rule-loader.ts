@@ -99,7 +99,7 @@ export class RuleLoader implements Service {
     if (this.#folder.isWaiting) this.#abandoned?.();
   }
 
-  /** Call this when the module twin may specify another SHA-256. */
+  /** Looks at the files now: when the module twin may specify another SHA-256, or an operator wants it. */
   refresh(): void {
     this.#alarm.ring();
   }

@@ -134,6 +134,11 @@ export class AzureHubClient implements HubClient, Service {
     });
   }
 
+  /** Looks at once whether a file with a credential, a CA or a password has changed. */
+  lookNow(): void {
+    this.#files.lookNow();
+  }
+
   /** Connects in the background. */
   async start(): Promise<void> {
     const { signal } = this.#stop;

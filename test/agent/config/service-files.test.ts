@@ -43,7 +43,7 @@ describe('The units of systemd in config/', () => {
         mkdirSync(join(root, folder), { recursive: true });
       }
       cpSync(SYSTEM_UNITS, join(root, SYSTEM_UNITS), { recursive: true, verbatimSymlinks: true });
-      writeFileSync(join(root, 'usr/bin/vakt'), '', { mode: 0o755 });
+      for (const program of ['vakt', 'systemctl']) writeFileSync(join(root, 'usr/bin', program), '', { mode: 0o755 });
       for (const file of UNITS) copyFileSync(join(CONFIG, file), join(root, 'etc/systemd/system', file));
     });
 
