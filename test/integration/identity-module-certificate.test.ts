@@ -30,10 +30,11 @@ describe('An agent with a module certificate', function () {
   });
   afterEach(() => bed.close());
 
-  const put = ({ chainPem, keyPem }: Pick<IssuedCertificate, 'chainPem' | 'keyPem'>) => {
+  const put = ({ chainPem, keyPem }: Pick<IssuedCertificate, 'chainPem' | 'keyPem'>, { reload = true } = {}) => {
     bed.write('module.pem', chainPem, 0o644);
     bed.write('module.pem.key', keyPem);
     for (const line of secretLinesOf(keyPem)) bed.secrets.add(line);
+    if (reload) bed.reload();
   };
   const register = (primary: IssuedCertificate, secondary?: IssuedCertificate) =>
     bed.hub.addModule({
@@ -90,7 +91,7 @@ describe('An agent with a module certificate', function () {
     register(first, next);
     bed.startAgent();
     const before = await connectedBy(first);
-    put(next);
+    put(next, { reload: false });
     await connectedBy(next);
     await until('the end of the first connection', () => before.closedAt !== undefined);
     const admitted = bed.hub.connections.filter((record) => record.admitted);
@@ -105,6 +106,7 @@ describe('An agent with a module certificate', function () {
     const agent = bed.startAgent();
     const before = await connectedBy(first);
     bed.write('module.pem', next.chainPem); // without its key
+    bed.reload();
     await agent.waitForLog(({ id }) => id === 'CERTIFICATE_FILE_UNUSABLE', USED_WITHIN);
     await agent.waitForStatus(
       ({ hub, credential }) => hub.state === 'connected' && credential.error?.id === 'CERTIFICATE_FILE_UNUSABLE',

@@ -139,6 +139,11 @@ export class TestBed {
   }
 
   /** Starts the built agent. */
+  /** Makes all agents look for changed files now. */
+  reload(): void {
+    for (const agent of this.#agents) agent.reload();
+  }
+
   startAgent(how?: Launch): AgentProcess {
     const agent = new AgentProcess(this.directory, how);
     this.#agents.push(agent);
@@ -254,7 +259,8 @@ export class AgentProcess {
     const ears = onLine === undefined ? [] : (['pipe'] as const);
     markTestRun(); // a soak and a benchmark may be killed, too
     const env = { ...process.env, ...environment };
-    this.#child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe', ...ears], env });
+    // In a session of its own, as a service: with a terminal, SIGHUP would end it.
+    this.#child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe', ...ears], env, detached: true });
     const ear = this.#child.stdio[3] as Readable | null | undefined;
     if (onLine !== undefined && ear != null) createInterface({ input: ear }).on('line', onLine);
     this.exited = new Promise((resolve) => {
@@ -283,6 +289,11 @@ export class AgentProcess {
 
   kill(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
+  }
+
+  /** Makes it look for changed files now, as `systemctl reload` does. Until its first log line, it reads them anyway. */
+  reload(): void {
+    if (this.log.length > 0) this.kill('SIGHUP');
   }
 
   /** Resolves with the first past or future log line that fulfils `predicate`. */
