@@ -1,12 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { TOP } from './set-up.mjs';
-import { lockAudit, usesAudit, WAITS } from './test-files.mjs';
+import { lockAudit, usesAudit, WAITS, withoutAudit } from './test-files.mjs';
 import { mayBeSkipped } from './test-results.mjs';
 
-const WITHOUT_AUDIT = ['/usr/bin/setpriv', '--bounding-set=-audit_control,-audit_read'];
 /** These wait longest, and begin first. */
 const WAITS_LONG =
   /^(?:harness\/|integration\/(?:identity-|networks|secrets|outage|agent)|system\/(?:small-disk|frozen-disk))/;
@@ -123,9 +121,8 @@ function jobsOf(files) {
 /** Runs tests in a process of their own. @returns the result of each file */
 async function runJob(files, { usesAudit = false, progress }) {
   const began = performance.now();
-  const canDrop = process.getuid?.() === 0 && existsSync(WITHOUT_AUDIT[0]);
   const test = [process.execPath, join(TOP, 'scripts/test.mjs'), '--files', ...files];
-  const [program, ...args] = canDrop && !usesAudit ? [...WITHOUT_AUDIT, ...test] : test;
+  const [program, ...args] = usesAudit ? test : [...withoutAudit(), ...test];
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
   let results;
   child.on('message', (message) => {

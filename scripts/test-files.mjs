@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { takeLock } from './machine-lock.mjs';
 
@@ -21,6 +21,16 @@ export const isForRelease = (file) => /^describe\((["'`]).*@release\1/m.test(sou
 
 /** Whether it is the audit daemon of the kernel, which has one. */
 export const usesAudit = (file) => /^(?:harness|system)\//.test(file) && /missing-for-audit/.test(sourceOf(file));
+
+const SETPRIV = '/usr/bin/setpriv';
+const CAP_AUDIT_CONTROL = 1n << 30n;
+
+/** What a command is called through so that it has no audit: nothing if it cannot have it anyway. */
+export function withoutAudit() {
+  const [, bounding = '0'] = /^CapBnd:\s*(\w+)$/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? [];
+  const mayHave = process.getuid?.() === 0 && (BigInt(`0x${bounding}`) & CAP_AUDIT_CONTROL) !== 0n;
+  return mayHave && existsSync(SETPRIV) ? [SETPRIV, '--bounding-set=-audit_control,-audit_read'] : [];
+}
 
 /**
  * Waits until no other test run of this machine uses the kernel's audit, and keeps it until this process ends, or

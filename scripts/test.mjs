@@ -13,10 +13,10 @@
 //
 // Skipped tests print their reason. With VAKT_REQUIRE_ALL=1, as in a release, a skip is a failure, except for tests against
 // the published schemas when VAKT_PUBLISHED_SCHEMAS names no folder.
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { watch as watchFolder } from 'node:fs';
 import { checkTypes, setUp, TOP } from './set-up.mjs';
-import { isForRelease, lockAudit, testsIn, USES_SHIPPED_PROGRAM, usesAudit } from './test-files.mjs';
+import { isForRelease, lockAudit, testsIn, USES_SHIPPED_PROGRAM, usesAudit, withoutAudit } from './test-files.mjs';
 import { mayBeSkipped, runTests } from './test-results.mjs';
 
 const IS_RELEASE = process.env.VAKT_RELEASE === '1';
@@ -60,8 +60,15 @@ async function run(filters, options) {
     console.error(`No test file's path contains ${filters.join(' or ')}.`);
     process.exit(2);
   }
-  if (files.some((file) => USES_SHIPPED_PROGRAM.test(file))) await useShippedProgram();
-  if (files.some(usesAudit)) await lockAudit();
+  if (files.some((file) => USES_SHIPPED_PROGRAM.test(file))) {
+    // Its agents would take audit from those of another run.
+    const [through, ...args] = withoutAudit();
+    if (files.some(usesAudit)) await lockAudit();
+    else if (through !== undefined) {
+      process.exit(spawnSync(through, [...args, ...process.argv], { stdio: 'inherit' }).status ?? 1);
+    }
+    await useShippedProgram();
+  }
   const results = Object.values(await runTests(files, options));
   const failures = results.flatMap(({ failed }) => failed);
   const required = results.flatMap(({ skipped }) => skipped).filter((skip) => !mayBeSkipped(skip));
