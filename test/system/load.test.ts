@@ -5,6 +5,7 @@ import { median } from '../bench/figures.ts';
 import { Native } from '../bench/starts.ts';
 import { watchHeldUp } from '../harness/held-up.ts';
 import { require } from '../harness/require.ts';
+import { until } from '../harness/until.ts';
 import { type AgentProcess, assertClosed, QUICK, TestBed } from '../integration/test-bed.ts';
 import { forks } from './forks.ts';
 import { missingForAudit } from './missing-for-audit.ts';
@@ -51,19 +52,17 @@ describe('A machine under load', function () {
 
   const lost = async () => (await agent.status()).delivery.dropped.kernel ?? 0;
 
-  /** Flushes all windows and returns how many of these starts and ends the hub has. */
-  const delivered = async (marker: string, program: string) => {
+  /**
+   * Flushes all windows and returns how many of these starts and ends the hub has, once it has or the agent has counted as
+   * lost all of them, or too few came in a minute.
+   */
+  const delivered = async (marker: string, program: string, expected: number) => {
+    const starts = () => bed.hits('ProcessCreate', ({ CommandLine }) => String(CommandLine).includes(marker));
+    const ends = () => bed.hits('ProcessTerminate', ({ Executable }) => Executable === program);
     bed.desire(FLUSH);
-    await agent.waitForStatus(({ configuration }) => configuration.desiredVersion === 3);
-    // Other programs still start, so the queues are never empty: done when no more of this load's events arrive.
-    for (let before = 0, quiet = 0; ; ) {
-      const starts = bed.hits('ProcessCreate', ({ CommandLine }) => String(CommandLine).includes(marker));
-      const ends = bed.hits('ProcessTerminate', ({ Executable }) => Executable === program);
-      quiet = starts + ends === before ? quiet + 1 : 0;
-      if (quiet >= (before > 0 ? 8 : 60)) return { starts, ends };
-      before = starts + ends;
-      await systemClock.sleep(seconds(1));
-    }
+    const isComplete = async () => starts() + ends() + (await lost()) >= 2 * expected;
+    await until('all starts and ends', isComplete, { every: seconds(0.5) }).catch(() => {});
+    return { starts: starts(), ends: ends() };
   };
 
   /** Waits until a load's events have been read. Other programs still start, a few per second. */
@@ -82,7 +81,7 @@ describe('A machine under load', function () {
     const before = forks();
     const { count, marker, seconds: took } = await native.start(20_000, 0);
     await settled();
-    const { starts, ends } = await delivered(marker, native.program);
+    const { starts, ends } = await delivered(marker, native.program, count);
     const counted = await lost();
     const foreignForks = forks() - before - count;
     process.stderr.write(
@@ -101,7 +100,7 @@ describe('A machine under load', function () {
     await settled();
     // The kernel's buffers suffice for a second or two; on a loaded machine, the agent may get no CPU for longer.
     this.retries(heldUp() > seconds(1) ? 2 : 0);
-    assert.deepEqual(await delivered(marker, native.program), { starts: count, ends: count });
+    assert.deepEqual(await delivered(marker, native.program, count), { starts: count, ends: count });
     assert.equal(await lost(), 0);
     assertClosed(await agent.status());
   });
@@ -113,9 +112,9 @@ describe('A machine under load', function () {
     const before = await agent.status();
     agent.kill('SIGSTOP');
     const stopped: Awaited<ReturnType<Native['start']>>[] = [];
-    const until = systemClock.monotonic() + seconds(30);
+    const stoppedUntil = systemClock.monotonic() + seconds(30);
     do stopped.push(await native.start(BURST, 0));
-    while (systemClock.monotonic() < until);
+    while (systemClock.monotonic() < stoppedUntil);
     agent.kill('SIGCONT');
     await settled();
 
