@@ -125,8 +125,9 @@ async function runJob(files, { usesAudit = false, progress }) {
   const [program, ...args] = usesAudit ? test : [...withoutAudit(), ...test];
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
   let results;
+  let processor = 0;
   child.on('message', (message) => {
-    results = message;
+    ({ results, processor } = message);
   });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
@@ -139,7 +140,7 @@ async function runJob(files, { usesAudit = false, progress }) {
   const broken = { passed: 0, skipped: [], seconds: 0 };
   const ended = { title: 'the process', message: `ended by ${signal ?? `status ${status}`} before its tests did` };
   results ??= Object.fromEntries(files.map((file) => [file, { ...broken, failed: [ended] }]));
-  progress.ended(files, { results, seconds: (performance.now() - began) / 1_000, output });
+  progress.ended(files, { results, seconds: (performance.now() - began) / 1_000, processor, output });
   return results;
 }
 
@@ -155,7 +156,7 @@ class Progress {
     this.#jobs = jobs;
   }
 
-  ended(files, { results, seconds, output }) {
+  ended(files, { results, seconds, processor, output }) {
     const all = Object.values(results);
     const failed = all.flatMap((result) => result.failed).length;
     if (failed > 0) process.stdout.write(output);
@@ -167,7 +168,7 @@ class Progress {
     const what = files.length === 1 ? files[0].replace(/\.test\.js$/, '') : `${files.length} files that only compute`;
     const state = failed > 0 ? `${failed} FAILED` : 'ok';
     console.log(
-      `${clock}  ${this.#ended}/${this.#jobs}  ${this.#passed} passed, ${this.#failed} failed  ${what}: ${state} (${seconds.toFixed(0)} s)`,
+      `${clock}  ${this.#ended}/${this.#jobs}  ${this.#passed} passed, ${this.#failed} failed  ${what}: ${state} (${seconds.toFixed(0)} s, ${processor.toFixed(0)} s CPU)`,
     );
   }
 }

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { loadTests } from './mocha.mjs';
 
 /** The message of a failed assertion, with the compared values, as one line. */
@@ -43,6 +44,13 @@ export async function runTests(files, { withRelease }) {
   }
   await new Promise((resolve) => runner.once('end', resolve));
   return results;
+}
+
+/** Processor time in seconds of this process and of those that it started and that have ended: see proc_pid_stat(5). */
+export function processorSeconds() {
+  const stat = readFileSync('/proc/self/stat', 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) / 100;
 }
 
 /** Whether a test may be skipped in a run that requires all tests, or none is required. */

@@ -17,7 +17,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { watch as watchFolder } from 'node:fs';
 import { checkTypes, setUp, TOP } from './set-up.mjs';
 import { isForRelease, lockAudit, testsIn, USES_SHIPPED_PROGRAM, usesAudit, withoutAudit } from './test-files.mjs';
-import { mayBeSkipped, runTests } from './test-results.mjs';
+import { mayBeSkipped, processorSeconds, runTests } from './test-results.mjs';
 
 const IS_RELEASE = process.env.VAKT_RELEASE === '1';
 
@@ -26,7 +26,7 @@ const [option, ...rest] = options;
 if (option === '--files') {
   process.chdir(TOP); // set up already, by a whole run
   const results = await runTests(rest, { withRelease: IS_RELEASE });
-  process.send(results, () => process.exit(0));
+  process.send({ results, processor: processorSeconds() }, () => process.exit(0));
 } else if (option === '--built') {
   // Two runs at a time must not both write dist/: one would load files while the other empties them.
   process.chdir(TOP);
