@@ -20,6 +20,9 @@ export const fuzzRuns = (full: number): number => {
  */
 export const modelRuns = (full: number): number => (VAKT_RELEASE === '1' ? full : Math.ceil(full / 10));
 
+/** Marks the title of a test that only `npm run test:release` runs, of a loop whose other cases every run has. */
+export const release = (isForRelease: boolean): string => (isForRelease ? ' @release' : '');
+
 /** All cases in `npm run test:release`, otherwise every seventh. */
 export const sampled = <T>(cases: readonly T[]): readonly T[] =>
   VAKT_RELEASE === '1' ? cases : cases.filter((_, index) => index % 7 === 0);

@@ -152,7 +152,7 @@ describe('A fleet', function () {
     }
   });
 
-  it('is created completely by runs that are killed, throttled or partly fail', async () => {
+  it('is created completely by runs that are killed, throttled or partly fail @release', async () => {
     const count = 1_500;
     addSimulatedDevices(hub, count);
     const args = ['create', '--all', '--yes', '--tag', 'site=1'];

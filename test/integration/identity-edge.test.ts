@@ -84,7 +84,7 @@ describe('An agent that is a module of IoT Edge', () => {
     assertClosed(await agent.status());
   });
 
-  it('collects while the socket does not answer, and connects within 15 s once it does', async () => {
+  it('collects while the socket does not answer, and connects within 15 s once it does @release', async () => {
     edge.faults.inject({ kind: 'silence' });
     const agent = start();
     await agent.waitForStatus(({ hub }) => /did not answer within 5 s/.test(hub.error ?? ''));
@@ -116,7 +116,7 @@ describe('An agent that is a module of IoT Edge', () => {
     await moreEvents();
   });
 
-  it('logs how to get new variables for a recreated module, without connecting to the hub', async () => {
+  it('logs how to get new variables for a recreated module, without connecting to the hub @release', async () => {
     const environment = edge.environmentOf(MODULE);
     bed.hub.removeModule(DEVICE, MODULE);
     bed.hub.addModule({ deviceId: DEVICE, moduleId: MODULE, primaryKey: bed.key });

@@ -86,7 +86,7 @@ describe('An agent with an identity of the IoT Identity Service', () => {
       assertClosed(await agent.status());
     });
 
-    it(`collects while ${daemon} does not answer, and connects within 15 s once it does`, async () => {
+    it(`collects while ${daemon} does not answer, and connects within 15 s once it does @release`, async () => {
       service.faults.inject({ kind: 'silence', operation: daemon === 'keyd' ? 'sign' : 'identity' });
       const agent = bed.startAgent();
       await agent.waitForStatus(({ hub }) => /did not answer within \d s/.test(hub.error ?? ''));
@@ -141,7 +141,7 @@ describe('An agent with an identity of the IoT Identity Service', () => {
     await moreEvents();
   });
 
-  it('logs once how to get a principal, without connecting to the hub, and connects within 15 s once it has one', async () => {
+  it('logs once how to get a principal, without connecting to the hub, and connects within 15 s once it has one @release', async () => {
     service.state = 'unknownPrincipal';
     const agent = bed.startAgent();
     const { remedy } = await agent.waitForLog(({ id }) => id === 'IDENTITY_SERVICE_REFUSED');

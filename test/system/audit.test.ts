@@ -214,7 +214,7 @@ describe('AuditSource', function () {
     assert.equal(recorder.lostEvents, 0);
   });
 
-  it('counts the events that are lost while it cannot read', async () => {
+  it('counts the events that are lost while it cannot read @release', async () => {
     await open();
     const loop = (name: string) => `(i=0; while [ $i -lt 5000 ]; do /bin/true stalled ${name} $i; i=$((i+1)); done) &`;
     const before = forks();

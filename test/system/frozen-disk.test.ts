@@ -75,7 +75,7 @@ describe('An agent whose state directory is on a frozen file system', function (
     host.assertNoneTwice();
   });
 
-  it('counts the events that do not fit into memory, and still answers', async () => {
+  it('counts the events that do not fit into memory, and still answers @release', async () => {
     // High events, since the memory budget itself makes the agent omit Low events.
     bed.desire({ eventPriorityProcessCreate: { value: 'High' }, eventPriorityLogin: { value: 'High' } });
     host = new BusyHost(bed, { perSecond: 600, longestFiller: 7_000, settings: { memoryBudgetInMegabytes: 48 } });

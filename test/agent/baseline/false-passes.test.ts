@@ -566,7 +566,7 @@ describe('A rule whose source was cut, can not be read, or is faked', () => {
     });
   }
 
-  it('service: the last of 25,000 entries in /proc is seen', async function () {
+  it('service: the last of 25,000 entries in /proc is seen @release', async function () {
     this.timeout(180_000);
     const [service] = primitives.filter((each) => each.name === 'service') as Primitive<unknown>[];
     assert.ok(service);

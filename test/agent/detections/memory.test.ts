@@ -4,7 +4,7 @@ import { forward, heap, MEGABYTE } from './flood.ts';
 describe('The memory used by detections', function () {
   this.timeout(120_000);
 
-  it('stays constant for any number of different programs', async () => {
+  it('stays constant for any number of different programs @release', async () => {
     const flood = forward();
     await flood.starts(5_000);
     const before = heap();

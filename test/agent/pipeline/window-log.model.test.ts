@@ -263,7 +263,7 @@ describe('counts on disk', () => {
     }
   });
 
-  it('counts survive kill -9 while the queues are in memory: events only in memory are repeated with the same ids', async function () {
+  it('counts survive kill -9 while the queues are in memory: events only in memory are repeated with the same ids @release', async function () {
     this.timeout(120_000);
     let lives = 0;
     let inMemory = 0;

@@ -152,12 +152,12 @@ describe('containerIn', () => {
 
   it('takes linear, not quadratic, time for long input', () => {
     const texts = [
-      '-'.repeat(16_000),
-      '/'.repeat(16_000),
-      '-a'.repeat(8_000),
-      `${A}/`.repeat(240),
+      '-'.repeat(4_000),
+      '/'.repeat(4_000),
+      '-a'.repeat(2_000),
+      `${A}/`.repeat(60),
       A.repeat(250),
-      ':'.repeat(16_000),
+      ':'.repeat(4_000),
     ];
     const exec = sinon.spy(RegExp.prototype, 'exec');
     try {

@@ -148,7 +148,7 @@ describe('ConnectorProcesses', () => {
     }
   });
 
-  it('waits for the arguments of at most 1,024 starts', async () => {
+  it('waits for the arguments of at most 1,024 starts @release', async () => {
     await processes.close();
     socket = new FakeSocket();
     let asked = 0;

@@ -658,7 +658,7 @@ describe('ExecutableHashes on real processes', () => {
     }
   });
 
-  it("hashes a large file in the background: Node's own", async () => {
+  it("hashes a large file in the background: Node's own @release", async () => {
     const path = realpathSync(process.execPath);
     const first = of(process.pid, path);
     await hashes.idle();
