@@ -10,8 +10,8 @@ const WAITS_LONG =
   /^(?:harness\/|integration\/(?:identity-|networks|secrets|outage|agent)|system\/(?:small-disk|frozen-disk))/;
 /** Groups of files that only compute: a process takes half a second to start. */
 const GROUPS = 8;
-/** Processes besides the one with audit. Two of four wait, on average. */
-const LANES = 4;
+/** Processes besides the one with audit: those that compute first, and those that mostly wait from the beginning. */
+const [COMPUTING_LANES, WAITING_LANES] = [2, 3];
 /** If more files have failed, it isn't by chance. */
 const MOST_REPEATED = 5;
 /** How many of the slowest files are listed. */
@@ -39,8 +39,10 @@ export async function runAll(files, { keepGoing }) {
       Object.assign(results, await runJob(job, { ...options, progress }));
     }
   };
-  const general = [...computing, ...waiting];
-  const lanes = Array.from({ length: LANES }, () => lane(general));
+  const lanes = [
+    ...Array.from({ length: COMPUTING_LANES }, () => lane(computing).then(() => lane(waiting))),
+    ...Array.from({ length: WAITING_LANES }, () => lane(waiting)),
+  ];
   const withAudit = async () => {
     const release = await lockAudit();
     await lane(audit, { usesAudit: true });
@@ -50,7 +52,7 @@ export async function runAll(files, { keepGoing }) {
   const flaky = stopped() ? [] : await repeat(results, progress);
   release();
 
-  const notRun = [...general, ...audit].flat();
+  const notRun = [...computing, ...waiting, ...audit].flat();
   report(results, { flaky, notRun });
   return Object.values(results).every(({ failed }) => failed.length === 0) && notRun.length === 0;
 }

