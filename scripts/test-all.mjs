@@ -97,10 +97,14 @@ function report(results, { flaky, notRun }) {
     }
   }
   for (const [key, count] of reasons) console.log(`Skipped: ${count} of ${key}`);
-  const slowest = files.sort(([, one], [, other]) => other.seconds - one.seconds).slice(0, SLOWEST);
-  console.log(
-    `Slowest: ${slowest.map(([file, { seconds }]) => `${file.replace(/\.test\.js$/, '')} ${Math.round(seconds)} s`).join(', ')}`,
-  );
+  const most = (of) =>
+    files
+      .sort(([, one], [, other]) => other[of] - one[of])
+      .slice(0, SLOWEST)
+      .map(([file, result]) => `${file.replace(/\.test\.js$/, '')} ${Math.round(result[of])} s`)
+      .join(', ');
+  console.log(`Slowest: ${most('seconds')}`);
+  console.log(`Busiest, without their child processes: ${most('processor')}`);
   const sum = (count) => files.reduce((all, [, result]) => all + count(result), 0);
   console.log(`${sum(({ passed }) => passed)} passed, ${sum(({ failed }) => failed.length)} failed`);
 }
@@ -139,7 +143,7 @@ async function runJob(files, { usesAudit = false, progress }) {
   }
   const [status, signal] = await once(child, 'close');
   // All of the process's files: which one it was is unknown.
-  const broken = { passed: 0, skipped: [], seconds: 0 };
+  const broken = { passed: 0, skipped: [], seconds: 0, processor: 0 };
   const ended = { title: 'the process', message: `ended by ${signal ?? `status ${status}`} before its tests did` };
   results ??= Object.fromEntries(files.map((file) => [file, { ...broken, failed: [ended] }]));
   progress.ended(files, { results, seconds: (performance.now() - began) / 1_000, processor, output });

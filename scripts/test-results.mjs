@@ -9,7 +9,8 @@ const inALine = (message) => String(message).replace(/\s+/g, ' ').slice(0, 600);
  *
  * @param files compiled tests, below dist/test
  * @param options.withRelease whether tests run that are for releases only
- * @returns for each file the number of `passed` tests, the `failed` and the `skipped` ones, and its `seconds`
+ * @returns for each file the number of `passed` tests, the `failed` and the `skipped` ones, its `seconds`, and
+ *   the `processor` time of this process in seconds
  */
 export async function runTests(files, { withRelease }) {
   const mocha = await loadTests(files);
@@ -18,10 +19,11 @@ export async function runTests(files, { withRelease }) {
   const results = {};
   const resultOf = ({ file = files[0] }) => {
     const name = file.replace(/^.*dist\/test\//, ''); // a hook of all files has none
-    results[name] ??= { passed: 0, failed: [], skipped: [], seconds: 0 };
+    results[name] ??= { passed: 0, failed: [], skipped: [], seconds: 0, processor: 0 };
     return results[name];
   };
   let last = performance.now();
+  let used = process.cpuUsage();
   const runner = mocha.run();
   runner.on('pass', (test) => {
     resultOf(test).passed += 1;
@@ -40,6 +42,9 @@ export async function runTests(files, { withRelease }) {
       const now = performance.now();
       resultOf(test).seconds += (now - last) / 1_000;
       last = now;
+      const { user, system } = process.cpuUsage(used);
+      resultOf(test).processor += (user + system) / 1_000_000;
+      used = process.cpuUsage();
     });
   }
   await new Promise((resolve) => runner.once('end', resolve));
