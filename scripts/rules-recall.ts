@@ -1,11 +1,9 @@
-import { writeFileSync } from 'node:fs';
-import { FIGURES, figuresOf, recall, recallTable } from '../test/agent/detections/recall.ts';
+import { recall, recallTable } from '../test/agent/detections/recall.ts';
 import { idOf } from '../test/agent/detections/unseen-cases.ts';
 
 /* Prints how well the built-in rules do on the unseen cases and on the recorded benign starts:
  *
  *     node dist/scripts/rules-recall.js           numbers for each alert, and benign hits by rule
- *     node dist/scripts/rules-recall.js --write   keeps the numbers for the page of alerts; `npm run docs` is due then
  *     node dist/scripts/rules-recall.js --all     each missed attack, wrong look-alike and benign hit as well
  *
  * Authors of rules use the first form only: rules that were tuned on these cases would no longer be measured.
@@ -13,7 +11,6 @@ import { idOf } from '../test/agent/detections/unseen-cases.ts';
 
 const result = recall();
 console.log(recallTable(result));
-if (process.argv[2] === '--write') writeFileSync(FIGURES, `${JSON.stringify(figuresOf(result), null, 2)}\n`);
 if (process.argv[2] === '--all') {
   for (const { one, raised } of result.missed) {
     console.log(`\nmissed: ${idOf(one)} (${one.kind})\n  ${JSON.stringify(one.events[0])}\n  raised: ${names(raised)}`);

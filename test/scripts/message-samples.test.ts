@@ -14,7 +14,7 @@ interface Sample {
 const FOLDER = 'config/samples';
 const sampleOf = (event: string) => JSON.parse(readFileSync(`${FOLDER}/${event}.json`, 'utf8')) as Sample;
 
-/* That they are what the agent's own parts make is held by docs.test.ts. */
+/* That they are what the agent's own parts make is checked by `npm run docs -- --check`. */
 describe('the samples of messages', () => {
   it('includes a sample of every event, and no other', () => {
     const files = readdirSync(FOLDER).filter((file) => file.endsWith('.json'));

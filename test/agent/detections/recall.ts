@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { type BenignStart, benignStarts } from './benign-starts.ts';
@@ -32,9 +32,6 @@ export interface Recall {
   readonly benignHits: readonly { start: BenignStart; raised: readonly Raised[] }[];
 }
 
-/** How well the rules do, without what the cases are: `node dist/scripts/rules-recall.js --write` makes the file. */
-export const FIGURES = 'test/agent/detections/recall.json';
-
 /** The numbers of each alert on the alerts page. */
 export interface Figures {
   /** Recorded benign starts. */
@@ -46,9 +43,6 @@ export interface Figures {
     >
   >;
 }
-
-/** The kept figures. @throws if the file is not there */
-export const keptFigures = (): Figures => JSON.parse(readFileSync(FIGURES, 'utf8')) as Figures;
 
 export function figuresOf({ alerts, benign, benignHits }: Recall): Figures {
   const hits = (of: string) => benignHits.filter(({ raised }) => raised.some(({ alert }) => alert === of)).length;
