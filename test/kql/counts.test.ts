@@ -25,7 +25,7 @@ function booksOf({ queues }: SimulatedAgent) {
 
 const say = (line: string) => process.stdout.write(`      ${line}\n`);
 
-describe('A day of messages, with outages of the hub, in the table of the KQL pack', function () {
+describe('A day of messages, with outages of the hub, in the table of the KQL pack @release', function () {
   this.timeout(minutes(5));
   let time: sinon.SinonFakeTimers;
   let gateway: Gateway;
