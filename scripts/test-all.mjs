@@ -12,6 +12,8 @@ const WAITS_LONG =
 const GROUPS = 8;
 /** Processes besides the one with audit: those that compute first, and those that mostly wait from the beginning. */
 const [COMPUTING_LANES, WAITING_LANES] = [2, 3];
+/** Depend on the machine and its load: one failure may be chance. */
+const ON_THE_MACHINE = /^(?:harness|integration|system)\//;
 /** If more files have failed, it isn't by chance. */
 const MOST_REPEATED = 5;
 /** How many of the slowest files are listed. */
@@ -21,8 +23,8 @@ const SLOWEST = 24;
  * Runs tests in parallel processes, and prints a line for each process that has ended, with the output of those that failed.
  * The kernel has one audit, so tests that use it run one after another, and the others without the capabilities for it.
  *
- * The slow tests are not started once tests that only compute have failed. A file of slow tests that failed is run once
- * more, alone, at the end: only what fails twice is a failure.
+ * The slow tests are not started once tests that only compute have failed. A file that starts agents or asks the kernel, and
+ * failed, is run once more, alone, at the end: only what fails twice is a failure.
  *
  * @param files compiled tests, below dist/test
  * @param options.keepGoing whether slow tests are started in any case
@@ -57,13 +59,16 @@ export async function runAll(files, { keepGoing }) {
   return Object.values(results).every(({ failed }) => failed.length === 0) && notRun.length === 0;
 }
 
-/** Runs each failed file of slow tests alone. @returns the failures that did not repeat, as lines; `results` has the others */
+/** The result of a file without tests. */
+const NOTHING = { passed: 0, failed: [], skipped: [], seconds: 0, processor: 0 };
+
+/** Runs each failed file that depends on the machine alone. @returns the failures that did not repeat, as lines; `results` has the others */
 async function repeat(results, progress) {
-  const again = Object.keys(results).filter((file) => WAITS.test(file) && results[file].failed.length > 0);
+  const again = Object.keys(results).filter((file) => ON_THE_MACHINE.test(file) && results[file].failed.length > 0);
   if (again.length > MOST_REPEATED) return [];
   const flaky = [];
   for (const file of again) {
-    const { [file]: second } = await runJob([file], { usesAudit: usesAudit(file), progress });
+    const { [file]: second = NOTHING } = await runJob([file], { usesAudit: usesAudit(file), progress });
     const still = second.failed.map(({ title }) => title);
     flaky.push(
       ...results[file].failed.filter(({ title }) => !still.includes(title)).map((failure) => lineOf(file, failure)),
@@ -143,9 +148,8 @@ async function runJob(files, { usesAudit = false, progress }) {
   }
   const [status, signal] = await once(child, 'close');
   // All of the process's files: which one it was is unknown.
-  const broken = { passed: 0, skipped: [], seconds: 0, processor: 0 };
   const ended = { title: 'the process', message: `ended by ${signal ?? `status ${status}`} before its tests did` };
-  results ??= Object.fromEntries(files.map((file) => [file, { ...broken, failed: [ended] }]));
+  results ??= Object.fromEntries(files.map((file) => [file, { ...NOTHING, failed: [ended] }]));
   progress.ended(files, { results, seconds: (performance.now() - began) / 1_000, processor, output });
   return results;
 }
