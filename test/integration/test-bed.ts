@@ -254,7 +254,8 @@ export class AgentProcess {
     const ears = onLine === undefined ? [] : (['pipe'] as const);
     markTestRun(); // a soak and a benchmark may be killed, too
     const env = { ...process.env, ...environment };
-    this.#child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe', ...ears], env });
+    // In a session of its own, without the terminal of the test run: SIGHUP would end it there.
+    this.#child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe', ...ears], env, detached: true });
     const ear = this.#child.stdio[3] as Readable | null | undefined;
     if (onLine !== undefined && ear != null) createInterface({ input: ear }).on('line', onLine);
     this.exited = new Promise((resolve) => {
@@ -283,6 +284,11 @@ export class AgentProcess {
 
   kill(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
+  }
+
+  /** Makes the agent look at once at the files that it otherwise looks at every ten seconds, or every minute. */
+  lookNow(): void {
+    this.kill('SIGHUP');
   }
 
   /** Resolves with the first past or future log line that fulfils `predicate`. */

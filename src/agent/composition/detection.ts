@@ -144,6 +144,7 @@ export function createDetection(
     loader.refresh();
     names.refresh();
   });
+  foundation.options.lookNow.on(() => loader.refresh());
   const always = [saved, times, detections];
   const services = local.detections.enabled ? [loader, names, ...always] : always;
   return { detections, alerts, names, exceptionEffect, services, sourceWatch };

@@ -31,7 +31,7 @@ export const secretsOf = (access: HubAccess) => (): readonly string[] =>
   'identity' in access ? access.identity.secrets() : [];
 
 export const createHub = (
-  { local, clockOf, logOf }: Foundation,
+  { local, options, clockOf, logOf }: Foundation,
   { access, methods }: { access: HubAccess; methods: MethodCalls },
 ): HubClient & Service =>
   'dryHub' in access
@@ -41,6 +41,7 @@ export const createHub = (
         transport: local.hub.transport,
         productInfo: `vakt/${VERSION}`,
         methods,
+        lookNow: options.lookNow,
         clock: clockOf('hub'),
         log: logOf('hub'),
       });

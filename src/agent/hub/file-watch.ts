@@ -6,7 +6,7 @@ import { seconds } from '../../core/base/duration.ts';
 import { errnoOf } from '../../core/base/errors.ts';
 import type { Logger } from '../../core/base/log.ts';
 import { keepGoing } from '../../core/base/loop.ts';
-import { untilBeat } from '../../core/base/waiting.ts';
+import { Alarm, untilBeat } from '../../core/base/waiting.ts';
 
 /** A changed file must be used within 25 s (contract §1). */
 const CHECK_EVERY = seconds(10);
@@ -25,6 +25,7 @@ export class FileWatch {
   readonly #changed: () => void;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #alarm = new Alarm();
   /** Keyed by path. */
   #before: ReadonlyMap<string, Look> | undefined;
 
@@ -41,6 +42,11 @@ export class FileWatch {
     return keepGoing(() => this.#turn(signal), { signal, clock: this.#clock, log: this.#log });
   }
 
+  /** Looks at once, or again if a look is under way: that one may have passed the changed file. */
+  lookNow(): void {
+    this.#alarm.ring();
+  }
+
   async #turn(signal: AbortSignal): Promise<void> {
     const before = this.#before;
     const looks = this.#files().map(async (path) => [path, await look(sourceOf(path), before?.get(path))] as const);
@@ -50,7 +56,7 @@ export class FileWatch {
       before?.has(path) === true && before.get(path)?.content !== content;
     this.#before = now;
     if (!signal.aborted && [...now].some(isOther)) this.#changed();
-    await this.#clock.sleep(untilBeat(this.#clock, CHECK_EVERY), signal);
+    await this.#alarm.sleep(this.#clock, untilBeat(this.#clock, CHECK_EVERY), signal);
   }
 }
 

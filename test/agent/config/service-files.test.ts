@@ -33,17 +33,21 @@ describe('The units of systemd in config/', () => {
     assert.deepEqual(valuesOf('ProtectProc'), ['invisible']);
   });
 
+  it('reload it by SIGHUP', () => {
+    assert.match(unit, /^ExecReload=\/bin\/kill -HUP \$MAINPID$/m);
+  });
+
   describe('with the agent installed', () => {
     let root: string;
 
-    /** A system with the units, and something in the agent's place. */
+    /** A system with the units, and something in the place of the programs that they run. */
     before(() => {
       root = suiteFolder();
-      for (const folder of ['usr/bin', 'etc/systemd/system', 'usr/lib/systemd']) {
+      for (const folder of ['bin', 'usr/bin', 'etc/systemd/system', 'usr/lib/systemd']) {
         mkdirSync(join(root, folder), { recursive: true });
       }
       cpSync(SYSTEM_UNITS, join(root, SYSTEM_UNITS), { recursive: true, verbatimSymlinks: true });
-      writeFileSync(join(root, 'usr/bin/vakt'), '', { mode: 0o755 });
+      for (const program of ['usr/bin/vakt', 'bin/kill']) writeFileSync(join(root, program), '', { mode: 0o755 });
       for (const file of UNITS) copyFileSync(join(CONFIG, file), join(root, 'etc/systemd/system', file));
     });
 
