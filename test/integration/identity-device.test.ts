@@ -67,7 +67,7 @@ describe('An agent with a device key', function () {
   const put = (text = key) => {
     bed.write('device.key', text);
     bed.secrets.add(text);
-    bed.reload();
+    bed.lookNow();
   };
   const register = (status: 'enabled' | 'disabled' = 'enabled') => {
     const credential = { type: 'sas', primaryKey: key, secondaryKey: newKey() } as const;
@@ -196,7 +196,7 @@ describe('An agent with a device certificate', function () {
     bed.write('device.pem', chainPem, 0o644);
     bed.write('device.pem.key', keyPem);
     for (const line of secretLinesOf(keyPem)) bed.secrets.add(line);
-    bed.reload();
+    bed.lookNow();
   };
   const register = (primary: IssuedCertificate, secondary?: IssuedCertificate) =>
     bed.hub.addDevice({

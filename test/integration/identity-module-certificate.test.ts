@@ -34,7 +34,7 @@ describe('An agent with a module certificate', function () {
     bed.write('module.pem', chainPem, 0o644);
     bed.write('module.pem.key', keyPem);
     for (const line of secretLinesOf(keyPem)) bed.secrets.add(line);
-    if (reload) bed.reload();
+    if (reload) bed.lookNow();
   };
   const register = (primary: IssuedCertificate, secondary?: IssuedCertificate) =>
     bed.hub.addModule({
@@ -106,7 +106,7 @@ describe('An agent with a module certificate', function () {
     const agent = bed.startAgent();
     const before = await connectedBy(first);
     bed.write('module.pem', next.chainPem); // without its key
-    bed.reload();
+    bed.lookNow();
     await agent.waitForLog(({ id }) => id === 'CERTIFICATE_FILE_UNUSABLE', USED_WITHIN);
     await agent.waitForStatus(
       ({ hub, credential }) => hub.state === 'connected' && credential.error?.id === 'CERTIFICATE_FILE_UNUSABLE',

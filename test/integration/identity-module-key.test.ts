@@ -36,7 +36,7 @@ describe('An agent with keys in files', function () {
   const replace = (text: string, name = 'module.key') => {
     bed.write(`${name}.new`, text);
     renameSync(join(bed.directory, `${name}.new`), join(bed.directory, name));
-    bed.reload();
+    bed.lookNow();
   };
   const wrongKey = () => Buffer.alloc(32, 'wrong').toString('base64');
   const connected = (agent: AgentProcess, limit?: Duration) =>
@@ -78,7 +78,7 @@ describe('An agent with keys in files', function () {
     await hasSent(agent);
     const file = join(bed.directory, 'module.key');
     utimesSync(file, new Date(), new Date());
-    bed.reload();
+    bed.lookNow();
     await agent.status();
     replace(`${bed.key}\n`);
     await agent.status();
@@ -95,7 +95,7 @@ describe('An agent with keys in files', function () {
     await until('three refusals', () => refusals() === 3);
     const status = await agent.waitForStatus(({ hub }) => hub.state === 'refused');
     assert.deepEqual([status.state, status.credential.error?.id], ['degraded', 'CREDENTIAL_REFUSED']);
-    bed.reload();
+    bed.lookNow();
     const { delivery } = await agent.status();
     assert.ok(delivery.queued.highEvents + delivery.queued.lowEvents > 0, 'nothing was collected');
     replace(primaryKey);
@@ -127,7 +127,7 @@ describe('An agent with keys in files', function () {
       const agent = bed.startAgent();
       await hasSent(agent);
       write();
-      bed.reload();
+      bed.lookNow();
       const broken = await agent.waitForStatus(({ credential }) => credential.error?.id === id);
       assert.deepEqual([broken.hub.state, broken.state], ['connected', 'degraded']);
       await sendsOn();
@@ -172,7 +172,7 @@ describe('An agent with keys in files', function () {
     const agent = bed.startAgent();
     await until('three refusals', () => refusals() === 3);
     await agent.waitForStatus(({ hub }) => hub.state === 'refused');
-    bed.reload();
+    bed.lookNow();
     replace(keys().primaryKey);
     await connected(agent);
     assert.equal(refusals(), 3);

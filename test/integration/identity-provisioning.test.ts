@@ -248,7 +248,7 @@ describe('An agent that the provisioning service assigns to a hub', function () 
     assert.equal((await agent.status()).state, 'degraded');
     await fleet.bed.service.waitForRequest(() => fleet.bed.registrations === 3, minutes(1));
     fleet.write('device.key', fleet.key);
-    agent.reload();
+    agent.lookNow();
     await messagesAt(fleet.bed.hubs[0], 2, seconds(40));
     assert.equal(agent.log.filter(({ id }) => id === 'PROVISIONING_REFUSED').length, 1, 'logged more than once');
     assert.equal(fleet.bed.registrations, 4);

@@ -103,15 +103,15 @@ describe('The connection to the hub', function () {
       await hasSent(agent);
       const connections = bed.hub.connections.length;
       bed.write('ca.pem', (await CertificateAuthority.create()).rootPem);
-      bed.reload();
+      bed.lookNow();
       const { hub, state } = await agent.waitForStatus(({ credential }) => credential.error?.id === 'TLS_FAILED');
       assert.deepEqual([hub.state, state], ['connected', 'degraded']);
       bed.write('ca.pem', 'no certificate');
-      bed.reload();
+      bed.lookNow();
       await agent.waitForStatus(({ credential }) => credential.error?.id === 'CA_FILE_UNUSABLE');
       assert.equal(bed.hub.connections.length, connections, 'the connection was replaced');
       bed.write('ca.pem', bed.hub.caPem);
-      bed.reload();
+      bed.lookNow();
       await agent.waitForStatus(({ credential, hub }) => credential.error === undefined && hub.state === 'connected');
       assertClosed(await agent.status());
     });
@@ -189,10 +189,10 @@ describe('The connection to the hub', function () {
       );
       assert.match(`${status.hub.error}`, new RegExp(`127\\.0\\.0\\.1:${proxy.port} refused the user agent`));
       await until('three requests', () => proxy.requests.length >= 3);
-      bed.reload(); // reads the file again, unchanged
+      bed.lookNow(); // reads the file again, unchanged
       await agent.status();
       bed.write('proxy.password', PASSWORD);
-      bed.reload();
+      bed.lookNow();
       await connected(agent);
       const after = await agent.waitForStatus(({ credential }) => credential.error === undefined);
       assert.equal(after.state, 'running');
@@ -212,12 +212,12 @@ describe('The connection to the hub', function () {
       const agent = start();
       await hasSent(agent);
       bed.write('proxy.password', PASSWORD, 0o644);
-      bed.reload();
+      bed.lookNow();
       const { hub } = await agent.waitForStatus(({ credential }) => credential.error?.id === 'SECRET_FILE_EXPOSED');
       assert.equal(hub.state, 'connected');
       assert.equal(proxy.requests.length, 1);
       bed.write('proxy.password', PASSWORD, 0o600);
-      bed.reload();
+      bed.lookNow();
       await agent.waitForStatus(({ credential }) => credential.error === undefined);
     });
 

@@ -140,8 +140,8 @@ export class TestBed {
 
   /** Starts the built agent. */
   /** Makes all agents look for changed files now. */
-  reload(): void {
-    for (const agent of this.#agents) agent.reload();
+  lookNow(): void {
+    for (const agent of this.#agents) agent.lookNow();
   }
 
   startAgent(how?: Launch): AgentProcess {
@@ -292,7 +292,7 @@ export class AgentProcess {
   }
 
   /** Makes it look for changed files now, as `systemctl reload` does. Until its first log line, it reads them anyway. */
-  reload(): void {
+  lookNow(): void {
     if (this.log.length > 0) this.kill('SIGHUP');
   }
 

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { systemClock } from '../../core/base/clock.ts';
+import { usedCopies } from '../../core/base/credential-copies.ts';
 import { toAgentError } from '../../core/base/errors.ts';
 import {
   AdjustableLevel,
@@ -14,12 +15,12 @@ import { runServices } from '../../core/base/service.ts';
 import { describeStall, StallClock } from '../../core/base/stall-clock.ts';
 import { printable } from '../../core/base/text.ts';
 import { VERSION } from '../../core/base/version.ts';
+import { LookNow } from '../../core/base/waiting.ts';
 import { readArguments, type World } from '../../core/command-line/command.ts';
 import { agent } from '../agent.ts';
 import { filesOf, type LocalSettings, readLocalConfiguration, refuseExampleHub } from '../config/local.ts';
 import { exitAtOnce, sinceBoot } from '../linux/native/system-calls.ts';
 import { type ServiceManager, takeServiceManager } from '../linux/self/service-manager.ts';
-import { Notifier } from '../state/notifier.ts';
 import { Defects } from './defects.ts';
 import { type DryHub, type DryRun, prepareDryRun } from './dry-run.ts';
 import { refuseForeignState } from './foreign-state.ts';
@@ -32,15 +33,17 @@ export const usage = `vakt run [--config FILE] [--dry-run]
                   text on a terminal, otherwise one JSON object each. Needs no identity and no hub, does not touch an
                   installed agent's state, logs to standard error
 
-SIGTERM and Ctrl-C end it; so does SIGHUP when its terminal is closed. As a service it looks at SIGHUP for changed keys,
-certificates, CA and password files and detection rules, instead of at its next poll: systemctl reload vakt. agent.json is
-read only at the start.
+SIGTERM and Ctrl-C end it; so does SIGHUP when its terminal is closed. As a service, SIGHUP makes it look at once for changed
+keys, certificates, passwords and detection rules. Local settings are read only at the start.
 
 Exit status: 0 after SIGTERM, 2 wrong usage, 70 other errors, 76 desired configuration (with strictStart), 77 secret
 files, 78 local configuration.`;
 
-/** Without a terminal that can be closed, SIGHUP is a request to read changed files. */
+/** Without a terminal that can be closed, SIGHUP is meant as a request to read changed files. */
 export const ignoresHangUp = (args: readonly string[]): boolean => !args.includes('--dry-run') && !hasTerminal();
+
+const LOOKS_NOW =
+  'Got SIGHUP: looking for changed keys, certificates, passwords and detection rules, and for exposed files.';
 
 /** @returns the exit status of contract §7 */
 export async function run(args: readonly string[], world: World): Promise<number> {
@@ -107,18 +110,18 @@ async function runAgent(
       'The event loop was blocked; running again.',
     );
   });
-  const reload = new Notifier();
-  const parts = { clock, files, log, tap, level, recent, manager, signal, abandoned, reload, settingWarnings };
+  const lookNow = new LookNow(clock);
+  const parts = { clock, files, log, tap, level, recent, manager, signal, lookNow, abandoned, settingWarnings };
   const services = defects.guard(agent(local, { ...parts, ...(dryHub === undefined ? {} : { dryHub }) }));
   log.info({ version: VERSION, pid: process.pid }, 'Vakt starts.');
   for (const warning of settingWarnings)
     log.warn({ file: files.configuration }, `Ignored an unknown setting: ${warning}`);
   const how = environment.INVOCATION_ID === undefined ? '' : ': systemctl restart vakt';
-  const remedy = `To use a changed agent.json, restart the agent${how}`;
-  onHangUp?.(() => {
-    log.info({ remedy }, 'SIGHUP: looking for changed keys, certificates, CA and password files, and detection rules.');
-    reload.notify();
-  });
+  const copied =
+    Object.keys(usedCopies()).length === 0 ? '' : ", or changed files that systemd copies at the agent's start";
+  const remedy = `To use changed settings${copied}, restart the agent${how}`;
+  lookNow.on(() => log.info({ remedy }, LOOKS_NOW));
+  onHangUp?.(lookNow.ask);
   await runServices(services, aborted(signal), log);
   log.info('Vakt has stopped.');
   return 0;

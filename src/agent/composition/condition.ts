@@ -27,7 +27,7 @@ export function createCondition(
     delivery: { aggregator },
   }: { storage: Storage; delivery: Pick<DeliveryParts, 'aggregator'> },
 ): ConditionParts {
-  const { files, signal, level } = options;
+  const { files, signal, level, lookNow } = options;
   const unused = new UnusedMemory();
   const load = new UserLoad(clock);
   const memory = new MemoryLimit({
@@ -53,7 +53,7 @@ export function createCondition(
     log: logOf('files'),
     changed: stateChanged.notify,
   });
-  options.reload?.on(() => void exposedFiles.look());
+  lookNow.on(() => void exposedFiles.checkAgain());
   const runs = new Runs({
     file: state('last-run.json'),
     bootId,

@@ -99,7 +99,6 @@ export function createDetection(
     clock,
     log,
   });
-  foundation.options.reload?.on(() => loader.refresh());
   const detections = new Detections({
     isOn,
     rules: shipped ?? NO_RULES,
@@ -145,6 +144,7 @@ export function createDetection(
     loader.refresh();
     names.refresh();
   });
+  foundation.options.lookNow.on(() => loader.refresh());
   const always = [saved, times, detections];
   const services = local.detections.enabled ? [loader, names, ...always] : always;
   return { detections, alerts, names, exceptionEffect, services, sourceWatch };

@@ -6,6 +6,7 @@ import type { LogTap, RecentLines } from '../../core/base/log-tap.ts';
 import type { Service } from '../../core/base/service.ts';
 import { clockOf } from '../../core/base/stall-clock.ts';
 import { VERSION } from '../../core/base/version.ts';
+import type { LookNow } from '../../core/base/waiting.ts';
 import { type Moving, WatchedClock } from '../../core/base/watched-clock.ts';
 import type { HubClient } from '../../core/contract/hub.ts';
 import type { LocalSettings } from '../config/local.ts';
@@ -29,8 +30,8 @@ export interface AgentOptions {
   readonly settingWarnings?: readonly string[];
   /** The run is to end: ends what the start may wait for. */
   readonly signal: AbortSignal;
-  /** Notified when an operator wants changed files to be read now instead of at the next poll. */
-  readonly reload?: Notifier;
+  /** Makes the parts that look at files from time to time look at once. */
+  readonly lookNow: Pick<LookNow, 'on'>;
   /** Takes the place of the hub; then no identity is needed either. */
   readonly dryHub?: HubClient & Service;
   /** Called at exit if the disk has not accepted all data: a thread still waits for it. */

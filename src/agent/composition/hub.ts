@@ -30,19 +30,18 @@ export function hubAccess({ local, options, clockOf, logOf }: Foundation, { stat
 export const secretsOf = (access: HubAccess) => (): readonly string[] =>
   'identity' in access ? access.identity.secrets() : [];
 
-export function createHub(
-  { local, clockOf, logOf, options }: Foundation,
+export const createHub = (
+  { local, options, clockOf, logOf }: Foundation,
   { access, methods }: { access: HubAccess; methods: MethodCalls },
-): HubClient & Service {
-  if ('dryHub' in access) return access.dryHub;
-  const client = new AzureHubClient({
-    ...access,
-    transport: local.hub.transport,
-    productInfo: `vakt/${VERSION}`,
-    methods,
-    clock: clockOf('hub'),
-    log: logOf('hub'),
-  });
-  options.reload?.on(() => client.lookNow());
-  return client;
-}
+): HubClient & Service =>
+  'dryHub' in access
+    ? access.dryHub
+    : new AzureHubClient({
+        ...access,
+        transport: local.hub.transport,
+        productInfo: `vakt/${VERSION}`,
+        methods,
+        lookNow: options.lookNow,
+        clock: clockOf('hub'),
+        log: logOf('hub'),
+      });

@@ -99,7 +99,7 @@ export class RuleLoader implements Service {
     if (this.#folder.isWaiting) this.#abandoned?.();
   }
 
-  /** Looks at the files now: when the module twin may specify another SHA-256, or an operator wants it. */
+  /** Call this when the module twin may specify another SHA-256, or to have the files looked at now. */
   refresh(): void {
     this.#alarm.ring();
   }

@@ -3,6 +3,7 @@ import { type Duration, milliseconds, seconds } from '../../core/base/duration.t
 import { AgentError, messageOf, toAgentError } from '../../core/base/errors.ts';
 import { type Logger, logError } from '../../core/base/log.ts';
 import type { Service } from '../../core/base/service.ts';
+import type { LookNow } from '../../core/base/waiting.ts';
 import {
   type Answer,
   type HubClient,
@@ -39,6 +40,8 @@ export interface AzureHubClientOptions {
   readonly productInfo: string;
   /** Answers direct methods. If absent, the client does not subscribe to them. */
   readonly methods?: MethodCalls;
+  /** Makes it look at the files of its credential at once. */
+  readonly lookNow?: Pick<LookNow, 'on'>;
   readonly clock: Clock;
   readonly log: Logger;
   readonly random?: () => number;
@@ -132,11 +135,7 @@ export class AzureHubClient implements HubClient, Service {
       clock,
       log,
     });
-  }
-
-  /** Looks at once whether a file with a credential, a CA or a password has changed. */
-  lookNow(): void {
-    this.#files.lookNow();
+    options.lookNow?.on(() => this.#files.lookNow());
   }
 
   /** Connects in the background. */

@@ -42,7 +42,7 @@ export class FileWatch {
     return keepGoing(() => this.#turn(signal), { signal, clock: this.#clock, log: this.#log });
   }
 
-  /** Compares the files now instead of at the next poll. */
+  /** Looks at once, or again if a look is under way: that one may have passed the changed file. */
   lookNow(): void {
     this.#alarm.ring();
   }

@@ -1,5 +1,5 @@
 import type { Clock } from './clock.ts';
-import { type Duration, milliseconds } from './duration.ts';
+import { type Duration, milliseconds, seconds } from './duration.ts';
 
 /**
  * Puts a loop to sleep; a ring wakes it early.
@@ -38,6 +38,49 @@ export class Alarm {
     this.#signal?.removeEventListener('abort', this.#end);
     this.#signal = signal;
     signal?.addEventListener('abort', this.#end, { once: true });
+  }
+}
+
+/** Minimum interval between looks that are asked for. */
+const LOOKS_APART = seconds(1);
+
+/**
+ * Asks all parts that look at files from time to time to look now, because an operator has changed some.
+ *
+ * The first request is passed on at once. Requests within a second after that count as one, passed on when the second is
+ * over: a change that was made before a request is always seen, however many requests there are.
+ */
+export class LookNow {
+  readonly #clock: Pick<Clock, 'monotonic' | 'sleep'>;
+  readonly #listeners: (() => void)[] = [];
+  #last = Number.NEGATIVE_INFINITY;
+  #isPending = false;
+
+  constructor(clock: Pick<Clock, 'monotonic' | 'sleep'>) {
+    this.#clock = clock;
+  }
+
+  /** The listener must only begin to look, and must not throw. */
+  on(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Bound, so that it can be passed as a callback. */
+  readonly ask = (): void => {
+    if (this.#isPending) return;
+    const wait = this.#last + LOOKS_APART - this.#clock.monotonic();
+    if (wait <= 0) {
+      this.#look();
+    } else {
+      this.#isPending = true;
+      void this.#clock.sleep(milliseconds(wait)).then(() => this.#look());
+    }
+  };
+
+  #look(): void {
+    this.#isPending = false;
+    this.#last = this.#clock.monotonic();
+    for (const listener of this.#listeners) listener();
   }
 }
 

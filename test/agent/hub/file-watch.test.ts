@@ -18,6 +18,7 @@ import { FileWatch } from '../../../src/agent/hub/file-watch.ts';
 import { type Clock, systemClock } from '../../../src/core/base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../../src/core/base/duration.ts';
 import { createLog } from '../../../src/core/base/log.ts';
+import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { withCopies } from '../../harness/copies.ts';
 
 /** Sleeps until released, so that a test controls the number of checks. */
@@ -63,6 +64,7 @@ describe('FileWatch', () => {
   let file: string;
   let files: string[];
   let pace: Pace;
+  let watch: FileWatch;
   let changes: number;
   let stop: AbortController;
   let done: Promise<void>;
@@ -84,7 +86,7 @@ describe('FileWatch', () => {
   const start = async () => {
     pace = new Pace();
     const log = createLog({ level: 'silent' });
-    const watch = new FileWatch({ files: () => files, changed: () => changes++, clock: pace, log });
+    watch = new FileWatch({ files: () => files, changed: () => changes++, clock: pace, log });
     done = watch.run(stop.signal);
     await pace.asleep;
   };
@@ -117,6 +119,17 @@ describe('FileWatch', () => {
       pace.waits.every((wait) => wait > 0 && wait <= seconds(15)),
       `${pace.waits}`,
     );
+  });
+
+  it('looks at once on request, and not again', async () => {
+    await start();
+    await seen();
+    writeFileSync(file, 'two');
+    watch.lookNow();
+    while (changes === 0) await nextTurn();
+    await pace.asleep;
+    assert.equal(await seen(), 0);
+    assert.equal(changes, 1);
   });
 
   it('reports once that a file was written again', async () => {
@@ -216,7 +229,7 @@ describe('FileWatch', () => {
     await done;
     stop = new AbortController();
     pace = new Pace();
-    const watch = new FileWatch({
+    watch = new FileWatch({
       files: () => [file],
       changed: () => {
         calls++;

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import sinon from 'sinon';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { type Duration, hours, milliseconds, seconds } from '../../../src/core/base/duration.ts';
-import { Alarm, untilBeat, withEither } from '../../../src/core/base/waiting.ts';
+import { Alarm, LookNow, untilBeat, withEither } from '../../../src/core/base/waiting.ts';
 
 describe('Alarm', () => {
   let time: sinon.SinonFakeTimers;
@@ -210,5 +210,49 @@ describe('withEither', () => {
     const either = await withEither(signals(), async (signal) => signal);
     controllers[0].abort();
     assert.equal(either.aborted, false);
+  });
+});
+
+describe('LookNow', () => {
+  let time: sinon.SinonFakeTimers;
+  let lookNow: LookNow;
+  let looks: number;
+
+  beforeEach(() => {
+    time = sinon.useFakeTimers();
+    lookNow = new LookNow(systemClock);
+    looks = 0;
+    lookNow.on(() => {
+      looks += 1;
+    });
+  });
+  afterEach(() => time.restore());
+
+  it('passes the first request on at once, to all listeners', () => {
+    let others = 0;
+    lookNow.on(() => {
+      others += 1;
+    });
+    lookNow.ask();
+    assert.deepEqual([looks, others], [1, 1]);
+  });
+
+  it('makes one look a second of a storm of requests, and one after the last request', async () => {
+    for (let request = 0; request < 495; request += 1) {
+      lookNow.ask();
+      await time.tickAsync(10);
+    }
+    assert.equal(looks, 5);
+    await time.tickAsync(hours(1));
+    assert.equal(looks, 6);
+    assert.equal(time.countTimers(), 0);
+  });
+
+  it('passes a request on at once if the last look was a second ago', async () => {
+    lookNow.ask();
+    await time.tickAsync(1_000);
+    assert.equal(looks, 1);
+    lookNow.ask();
+    assert.equal(looks, 2);
   });
 });

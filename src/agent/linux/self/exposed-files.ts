@@ -94,6 +94,12 @@ export class ExposedFiles implements Service {
     return this.#looking;
   }
 
+  /** Checks after the check that is under way, which may have passed the changed file. Never rejects. */
+  async checkAgain(): Promise<void> {
+    await this.#looking;
+    await this.look();
+  }
+
   #take(found: Exposed): void {
     if (this.#stop.signal.aborted) return;
     const before = this.#exposed;

@@ -144,6 +144,15 @@ describe('exposedFiles', () => {
       assert.match(watch.status().state ?? '', /mode 0777/);
     });
 
+    it('checks again on request after a check that is under way', async () => {
+      const checked = watch.look();
+      const again = watch.checkAgain();
+      await checked;
+      chmodSync(path('state'), 0o777); // the first check has passed it
+      await again;
+      assert.match(watch.status().state ?? '', /mode 0777/);
+    });
+
     it('does not block other work, and waits only once for a disk that hangs', async () => {
       let resume = () => {};
       void lane.run(() => new Promise<void>((resolve) => (resume = resolve)));
