@@ -124,7 +124,7 @@ describe('SIGHUP', function () {
     it('does not end it during its start, and is logged once the log is open', async () => {
       const agent = startAgent();
       await until('SIGHUP to be handled', () => handlesIt(agent), { every: milliseconds(1) });
-      agent.lookNow();
+      agent.kill('SIGHUP');
       await agent.waitForLog(isAnswer);
       await connected(agent);
     });
