@@ -143,18 +143,14 @@ const DEFAULTS_OF_FIVE: Outcome = obeyed(
   }),
 );
 
+/** A row in which all that is set is mirrored as it is spelt. */
+const obeying = (what: string, spelt: Members, inForce = spelt) =>
+  [what, set(spelt), obeyed(inForce, values(spelt))] as const;
+
 const DOCUMENTS: Readonly<Record<string, readonly (readonly [what: string, change: Change, outcome: Outcome])[]>> = {
   'A patch of one property': [
-    [
-      'of those set',
-      set({ snapshotFrequency: 'PT1H' }),
-      obeyed({ snapshotFrequency: hours(1) }, values({ snapshotFrequency: 'PT1H' })),
-    ],
-    [
-      'of those not set',
-      set({ lowPriorityMessageFrequency: 'PT1H' }),
-      obeyed({ lowPriorityMessageFrequency: hours(1) }, values({ lowPriorityMessageFrequency: 'PT1H' })),
-    ],
+    obeying('of those set', { snapshotFrequency: 'PT1H' }, { snapshotFrequency: hours(1) }),
+    obeying('of those not set', { lowPriorityMessageFrequency: 'PT1H' }, { lowPriorityMessageFrequency: hours(1) }),
     [
       'that removes one',
       patched({ snapshotFrequency: null }),
@@ -163,49 +159,28 @@ const DOCUMENTS: Readonly<Record<string, readonly (readonly [what: string, chang
     ['that removes one that is not there', patched({ lowPriorityMessageFrequency: null }), unchanged],
     ['that removes a name that it does not know', patched({ colour: null }), unchanged],
     ['that sets what is set', set({ snapshotFrequency: 'PT6H' }), unchanged],
-    [
-      'that spells it otherwise',
-      set({ snapshotFrequency: 'PT360M' }),
-      obeyed({}, values({ snapshotFrequency: 'PT360M' })),
-    ],
-    [
-      'that sets the default',
-      set({ snapshotFrequency: 'PT13H' }),
-      obeyed({ snapshotFrequency: hours(13) }, values({ snapshotFrequency: 'PT13H' })),
-    ],
-    [
-      'that spells a default otherwise',
-      set({ highPriorityMessageFrequency: 'PT420S' }),
-      obeyed({}, values({ highPriorityMessageFrequency: 'PT420S' })),
-    ],
+    obeying('that spells it otherwise', { snapshotFrequency: 'PT360M' }, {}),
+    obeying('that sets the default', { snapshotFrequency: 'PT13H' }, { snapshotFrequency: hours(13) }),
+    obeying('that spells a default otherwise', { highPriorityMessageFrequency: 'PT420S' }, {}),
     ['that removes its value', patched({ snapshotFrequency: { value: null } }), noSnapshot(MEMBER)],
     ['that adds a member beside its value', patched({ snapshotFrequency: { comment: 'often' } }), unchanged],
-    [
+    obeying(
       'of each kind at once',
-      set({
+      {
         snapshotFrequency: 'PT1H',
         maxMessageSizeInBytes: 8192,
         eventPriorityLogin: 'OFF',
         aggregationEnabledProcessCreate: true,
         hubResourceId: '',
-      }),
-      obeyed(
-        {
-          snapshotFrequency: hours(1),
-          maxMessageSizeInBytes: 8192,
-          eventPriorityLogin: 'Off',
-          aggregationEnabledProcessCreate: true,
-          hubResourceId: '',
-        },
-        values({
-          snapshotFrequency: 'PT1H',
-          maxMessageSizeInBytes: 8192,
-          eventPriorityLogin: 'OFF',
-          aggregationEnabledProcessCreate: true,
-          hubResourceId: '',
-        }),
-      ),
-    ],
+      },
+      {
+        snapshotFrequency: hours(1),
+        maxMessageSizeInBytes: 8192,
+        eventPriorityLogin: 'Off',
+        aggregationEnabledProcessCreate: true,
+        hubResourceId: '',
+      },
+    ),
   ],
   'A change elsewhere': [
     ['in a section of another module', elsewhere({ other: { snapshotFrequency: { value: 'PT1S' } } }), unchanged],
@@ -272,26 +247,18 @@ const DOCUMENTS: Readonly<Record<string, readonly (readonly [what: string, chang
     ],
   ],
   'A duration': [
-    [
-      'with a comma',
-      set({ snapshotFrequency: 'PT1,5S' }),
-      obeyed({ snapshotFrequency: milliseconds(1_500) }, values({ snapshotFrequency: 'PT1,5S' })),
-    ],
-    [
+    obeying('with a comma', { snapshotFrequency: 'PT1,5S' }, { snapshotFrequency: milliseconds(1_500) }),
+    obeying(
       'of an aggregation',
-      set({ aggregationIntervalProcessCreate: 'PT10M' }),
-      obeyed({ aggregationIntervalProcessCreate: minutes(10) }, values({ aggregationIntervalProcessCreate: 'PT10M' })),
-    ],
+      { aggregationIntervalProcessCreate: 'PT10M' },
+      { aggregationIntervalProcessCreate: minutes(10) },
+    ),
     ['below the least', set({ snapshotFrequency: 'PT0.999S' }), noSnapshot(SPAN)],
     ['of nothing', set({ snapshotFrequency: 'PT0S' }), noSnapshot(DURATION)],
     ['without its object', member('snapshotFrequency', 'PT1H'), noSnapshot(MEMBER)],
   ],
   'A size': [
-    [
-      'of the largest message',
-      set({ maxMessageSizeInBytes: 262_144 }),
-      obeyed({ maxMessageSizeInBytes: 262_144 }, values({ maxMessageSizeInBytes: 262_144 })),
-    ],
+    obeying('of the largest message', { maxMessageSizeInBytes: 262_144 }),
     ['above the largest message', set({ maxMessageSizeInBytes: 262_145 }), noMessage(MESSAGE)],
     ['below the smallest cache', set({ maxLocalCacheSizeInBytes: 8191 }), noCache(CACHE)],
     [
@@ -301,41 +268,26 @@ const DOCUMENTS: Readonly<Record<string, readonly (readonly [what: string, chang
     ],
   ],
   'A priority': [
-    [
-      'in any case',
-      set({ eventPriorityLogin: 'oFf' }),
-      obeyed({ eventPriorityLogin: 'Off' }, values({ eventPriorityLogin: 'oFf' })),
-    ],
-    [
-      'in another case than before',
-      set({ eventPriorityLogin: 'LOW' }),
-      obeyed({}, values({ eventPriorityLogin: 'LOW' })),
-    ],
+    obeying('in any case', { eventPriorityLogin: 'oFf' }, { eventPriorityLogin: 'Off' }),
+    obeying('in another case than before', { eventPriorityLogin: 'LOW' }, {}),
     ['that does not exist', set({ eventPriorityLogin: 'Medium' }), noPriority(PRIORITY)],
   ],
   'A flag': [
-    [
-      'that is true',
-      set({ aggregationEnabledProcessCreate: true }),
-      obeyed({ aggregationEnabledProcessCreate: true }, values({ aggregationEnabledProcessCreate: true })),
-    ],
+    obeying('that is true', { aggregationEnabledProcessCreate: true }),
     ['as a text', set({ aggregationEnabledProcessCreate: 'true' }), noFlag(FLAG)],
   ],
   'A text': [
-    ['that is empty', set({ hubResourceId: '' }), obeyed({ hubResourceId: '' }, values({ hubResourceId: '' }))],
+    obeying('that is empty', { hubResourceId: '' }),
     ['of one more', set({ hubResourceId: 'x'.repeat(513) }), noId('must be at most 512 characters')],
     ['with a control character', set({ hubResourceId: 'a\u0000b' }), noId('must be printable ASCII characters')],
   ],
   'A list of names': [
-    [
+    obeying(
       'of exceptions',
-      set({ baselineGroupsDisabled: 'cron, ssh', baselineChecksDisabled: 'ssh.x' }),
-      obeyed(
-        { baselineGroupsDisabled: 'cron ssh', baselineChecksDisabled: 'ssh.x' },
-        values({ baselineGroupsDisabled: 'cron, ssh', baselineChecksDisabled: 'ssh.x' }),
-      ),
-    ],
-    ['of nothing', set({ baselineRoles: ' , ' }), obeyed({}, values({ baselineRoles: ' , ' }))],
+      { baselineGroupsDisabled: 'cron, ssh', baselineChecksDisabled: 'ssh.x' },
+      { baselineGroupsDisabled: 'cron ssh', baselineChecksDisabled: 'ssh.x' },
+    ),
+    obeying('of nothing', { baselineRoles: ' , ' }, {}),
     [
       'of one more',
       set({ baselineRoles: 'x'.repeat(2049) }),
@@ -344,34 +296,24 @@ const DOCUMENTS: Readonly<Record<string, readonly (readonly [what: string, chang
     ['as a list', set({ baselineRoles: ['router'] }), noBaseline('baselineRoles', 'must be a string', '""')],
   ],
   'Settings of detections': [
-    [
+    obeying(
       'with a level in another case, and an exception',
-      set({ detectionsMinimumLevel: 'HIGH', detectionsExceptions: BACKUP }),
-      obeyed(
-        { detectionsMinimumLevel: 'high', detectionsExceptions: JSON.stringify(BACKUP) },
-        values({ detectionsMinimumLevel: 'HIGH', detectionsExceptions: BACKUP }),
-      ),
-    ],
-    [
+      { detectionsMinimumLevel: 'HIGH', detectionsExceptions: BACKUP },
+      { detectionsMinimumLevel: 'high', detectionsExceptions: JSON.stringify(BACKUP) },
+    ),
+    obeying(
       'with a list, a limit and a silence',
-      set({
+      {
         detectionsAllowedUsers: 'gateway, backup',
         detectionsMaximumConnections: '300/PT5M',
         detectionsSilencedUntil: '2026-12-24T08:00:00+01:00',
-      }),
-      obeyed(
-        {
-          detectionsAllowedUsers: 'gateway backup',
-          detectionsMaximumConnections: '300/PT5M',
-          detectionsSilencedUntil: '2026-12-24T08:00:00+01:00',
-        },
-        values({
-          detectionsAllowedUsers: 'gateway, backup',
-          detectionsMaximumConnections: '300/PT5M',
-          detectionsSilencedUntil: '2026-12-24T08:00:00+01:00',
-        }),
-      ),
-    ],
+      },
+      {
+        detectionsAllowedUsers: 'gateway backup',
+        detectionsMaximumConnections: '300/PT5M',
+        detectionsSilencedUntil: '2026-12-24T08:00:00+01:00',
+      },
+    ),
     [
       'with a level that does not exist',
       set({ detectionsMinimumLevel: 'severe' }),
@@ -413,11 +355,7 @@ const DOCUMENTS: Readonly<Record<string, readonly (readonly [what: string, chang
     ),
   ],
   'A file of checks': [
-    [
-      'with its digest',
-      set(CHECKS),
-      obeyed({ ...CHECKS, baselineCustomChecksFileHash: 'ab'.repeat(32) }, values(CHECKS)),
-    ],
+    obeying('with its digest', CHECKS, { ...CHECKS, baselineCustomChecksFileHash: 'ab'.repeat(32) }),
     ['that was never set and is removed', patched({ baselineCustomChecksFilePath: null }), unchanged],
     [
       'that is not named',
