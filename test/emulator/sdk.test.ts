@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import device from 'azure-iot-device';
 import { HubEmulator } from '../../src/emulator/hub.ts';
-import { DEVICE, MODULE, module, OTHER_KEY, sdkClient } from './clients.ts';
+import { DEVICE, MODULE, module, sdkClient } from './clients.ts';
 
 describe('the hub emulator, with the device SDK', () => {
   let hub: HubEmulator;
@@ -69,26 +68,5 @@ describe('the hub emulator, with the device SDK', () => {
     hub.patchDesired(DEVICE, MODULE, { interval: 2, colour: null });
     await notified;
     assert.deepEqual(changes.at(-1), { interval: 2, colour: null, $version: 3 });
-  });
-
-  it('refuses a wrong key', async () => {
-    hub.addModule({ ...module, primaryKey: OTHER_KEY });
-    const wrong = hub.connectionString(DEVICE, MODULE);
-    hub.addModule(module);
-    const sdk = await sdkClient(hub, wrong);
-    opened.push(sdk);
-    await assert.rejects(sdk.client.open(), { name: 'UnauthorizedError' });
-    const [attempt] = hub.connections;
-    assert.deepEqual([attempt?.admitted, attempt?.returnCode], [false, 5]);
-    assert.match(attempt?.reason ?? '', /not signed with a key/);
-  });
-
-  it('closes the older of two connections', async () => {
-    const first = await connect();
-    const disconnected = once(first, 'disconnect');
-    await connect();
-    await disconnected;
-    assert.equal(hub.connections[0]?.closedBecause, 'a newer connection of the same module');
-    assert.deepEqual(hub.modules, [{ deviceId: DEVICE, moduleId: MODULE, connected: true }]);
   });
 });

@@ -3,10 +3,9 @@ import { once } from 'node:events';
 import { connect as connectTls } from 'node:tls';
 import type mqtt from 'mqtt';
 import WebSocket from 'ws';
-import { CertificateAuthority } from '../../src/emulator/certificates.ts';
 import type { ConnectionRecord } from '../../src/emulator/connection-log.ts';
 import { HubEmulator } from '../../src/emulator/hub.ts';
-import { bareClient, DEVICE, MODULE, module, OTHER_KEY, token } from './clients.ts';
+import { bareClient, DEVICE, MODULE, module } from './clients.ts';
 
 const PATH = '/$iothub/websocket';
 const TELEMETRY = `devices/${DEVICE}/modules/${MODULE}/messages/events/`;
@@ -61,24 +60,8 @@ describe('the hub emulator, over WebSocket', () => {
     assert.deepEqual([record.transport, record.closedBecause], ['mqtt', 'a newer connection of the same module']);
   });
 
-  it('admits by client certificate', async () => {
-    const root = await CertificateAuthority.create();
-    hub.addClientAuthority(root.certificatePem);
-    hub.addModule({ deviceId: DEVICE, moduleId: MODULE, credential: { type: 'certificateAuthority' } });
-    const factory = await root.intermediate({ commonName: 'Factory' });
-    const { chainPem, keyPem, thumbprint } = await factory.issue({ commonName: `${DEVICE}/${MODULE}` });
-    await once(open({ cert: chainPem, key: keyPem, password: '' }), 'connect');
-    assert.equal(hub.connections.at(-1)?.thumbprint, thumbprint);
-  });
-
   it('accepts the query that SDKs append', async () => {
     await once(open({ path: `${PATH}?iothub-no-client-cert=true` }), 'connect');
-  });
-
-  it('refuses a wrong key as on 8883', async () => {
-    const client = open({ password: token(hub, { key: OTHER_KEY }) });
-    await assert.rejects(once(client, 'connect'), { code: 5 });
-    assert.match(hub.connections.at(-1)?.reason ?? '', /not signed with a key/);
   });
 
   it('offers TLS 1.3, or 1.2 alone', async () => {
@@ -98,16 +81,6 @@ describe('the hub emulator, over WebSocket', () => {
     assert.match(await refused('/', ['mqtt']), /\b404$/);
     assert.match(await refused(PATH, ['amqp']), /\b400$/);
     assert.match(await refused(PATH, []), /\b400$/);
-  });
-
-  it('resets the connection by a fault', async () => {
-    const client = open();
-    await once(client, 'connect');
-    hub.faults.inject({ kind: 'resetOnPublish', count: 1 });
-    const closing = once(hub, 'disconnection');
-    client.publish(TELEMETRY, 'x', { qos: 1 }, () => {});
-    const [{ closedBecause }] = (await closing) as [ConnectionRecord];
-    assert.equal(closedBecause, 'reset by a fault');
   });
 
   describe('apart from 8883', () => {

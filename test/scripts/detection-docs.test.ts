@@ -32,34 +32,7 @@ const TRIALS: Trials = {
   cases: { VAKT_New: { attacks: 7, lookAlikes: 8 } },
 };
 
-const rowOf = (page: string, alert: string) => page.split('\n').find((line) => line.startsWith(`| [${alert}](`)) ?? '';
-const sectionOf = (page: string, alert: string) =>
-  page.split(/^## /m).find((part) => part.startsWith(`${alert}\n`)) ?? '';
-
 describe('the page of alerts', () => {
-  it('shows a rule with its level, file, techniques and advice', () => {
-    const page = alertsDocument(rulesWith({ tags: ['attack.execution', 'attack.t1059.004'] }), TRIALS);
-    const section = sectionOf(page, 'VAKT_New');
-    assert.match(section, /- \*\*medium\*\*: Newcomer\. Something new\./);
-    assert.match(section, /`0{8}-0000-4000-8000-0{12}` in \[new\.yml\]\(new\.yml\)/);
-    assert.match(section, /Look\./);
-    assert.match(rowOf(page, 'VAKT_New'), /\| medium +\|.*\[T1059\.004\]/);
-    assert.match(page, /^\[T1059\.004\]: https:\/\/attack\.mitre\.org\/techniques\/T1059\/004\/$/m);
-  });
-
-  it('lists how the rules of an alert were tested', () => {
-    const page = alertsDocument(rulesWith({}), TRIALS);
-    assert.match(rowOf(page, 'VAKT_New'), /\| 7 +\| 8 +\| 4 of 5 +\| 3 +\| 2 +\| Newcomer +\|$/);
-    assert.match(page, /1000 in total/);
-  });
-
-  it('states that an alert has no unseen cases, and no benign starts if its rules are not about starts', () => {
-    const logsource = { product: 'linux', category: 'network_connection' };
-    const detection = { s: { RemotePort: '99' }, condition: 's' };
-    const page = alertsDocument(rulesWith({ logsource, detection }), { ...TRIALS, alerts: {} });
-    assert.match(rowOf(page, 'VAKT_New'), /\| 7 +\| 8 +\| no cases +\| +\| +\| Newcomer +\|$/);
-  });
-
   it('refuses a list that no setting fills', () => {
     const rules = rulesWith({}).map((rule) => ({ ...rule, facts: { ...rule.facts, requires: ['nowhere'] } }));
     assert.throws(() => alertsDocument(rules, TRIALS), /no setting fills the list "nowhere"/);
@@ -74,31 +47,6 @@ describe('the page of alerts', () => {
       detection: { s: { Image: '/new' }, ok: { 'User|expand': '%allowedUsers%' }, condition: 's and not ok' },
     });
     assert.match(alertsDocument(expanded, TRIALS), /^Excludes entries of: `detectionsAllowedUsers`\.$/m);
-  });
-
-  it('puts the most severe rule first', () => {
-    const page = alertsDocument(
-      rulesWith({ title: 'Mild', level: 'low' }, { title: 'Severe', level: 'critical' }, { title: 'Middle' }),
-      TRIALS,
-    );
-    assert.match(rowOf(page, 'VAKT_New'), /\| critical, medium, low +\|.*\| Severe +\|$/);
-    assert.match(sectionOf(page, 'VAKT_New'), /Severe.*Middle.*Mild/s);
-  });
-
-  it('lists each false positive once, and states that none is known only if all rules have none', () => {
-    const page = alertsDocument(
-      rulesWith(
-        { falsepositives: ['none known'] },
-        { falsepositives: ['Support bundles', 'Tests'] },
-        { falsepositives: ['support bundles'] },
-      ),
-      TRIALS,
-    );
-    assert.match(page, /^False positives: Support bundles\. Tests\.$/m);
-    assert.match(
-      alertsDocument(rulesWith({ falsepositives: ['none known'] }), TRIALS),
-      /^False positives: None known\.$/m,
-    );
   });
 
   it('shows what a rule says as it is, not as Markdown', () => {

@@ -21,17 +21,14 @@ describe('the samples of messages', () => {
     assert.deepEqual(files.sort(), collectors.map(({ name }) => `${name}.json`).sort());
   });
 
-  for (const { name, extension } of collectors) {
-    it(`${name} is what it is called, and valid by the schema of messages${extension ? '' : ' and the published one'}`, () => {
+  it('has events that are what their file is called, with elements, and valid by the schema of messages', () => {
+    for (const { name } of collectors) {
       const { body } = sampleOf(name);
-      assert.ok(body.Events.length > 0);
-      for (const event of body.Events) {
-        assert.equal(event.Name, name);
-        assert.ok(event.Payload.length > 0, 'shows no element');
-      }
-      assert.deepEqual(faultsIn(body, { isMarked: false }), []);
-    });
-  }
+      assert.ok(body.Events.length > 0, name);
+      for (const event of body.Events) assert.deepEqual([event.Name, event.Payload.length > 0], [name, true]);
+      assert.deepEqual(faultsIn(body, { isMarked: false }), [], name);
+    }
+  });
 
   it('has messages of separate chains, each with its number and a digest', () => {
     const numbered = collectors.map(({ name }, at) => readLine(JSON.stringify(sampleOf(name)), at + 1));

@@ -11,6 +11,4 @@ describe('ConfigurationError', () => {
       Message: 'is no multiple of 4096',
     });
   });
-
-  it('is never aggregated', () => assert.equal(configurationError.aggregate, undefined));
 });

@@ -90,6 +90,4 @@ describe('Login', () => {
     const { userName: _, ...nameless } = bare;
     assert.throws(() => translate(nameless), MalformedRecordError);
   });
-
-  it('is never aggregated', () => assert.equal(login.aggregate, undefined));
 });

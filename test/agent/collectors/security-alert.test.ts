@@ -77,6 +77,4 @@ describe('SecurityAlert', () => {
       ProcessId: 'not a number',
     });
   });
-
-  it('is marked as an extension of the published contract', () => assert.equal(securityAlert.extension, true));
 });

@@ -19,23 +19,6 @@ const nameOf = (id: string) => dialect.properties.find((property) => property.id
 const EXCEPTION = { rule: 'IoT_CryptoMiner', field: 'Image', equals: '/usr/bin/x' };
 
 describe('Settings of the detections', () => {
-  it('the defaults match the specification', () => {
-    sinon.assert.match(applied({}).settings, {
-      detectionsEnabled: true,
-      detectionsMinimumLevel: 'medium',
-      detectionsDisabledRules: [],
-      detectionsExceptions: {},
-      detectionsSilencedUntil: '',
-      detectionsAllowedUsers: [],
-      detectionsAllowedProcesses: [],
-      detectionsAllowedRemotes: [],
-      detectionsAllowedPorts: [],
-      detectionsMaximumConnections: [],
-      detectionsMaximumFailedLogins: [],
-      detectionsRulesHash: '',
-    });
-  });
-
   it('the settings are read, and mirrored as they are spelt', () => {
     const desired = {
       detectionsEnabled: false,

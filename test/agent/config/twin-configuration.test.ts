@@ -85,20 +85,6 @@ describe('TwinConfiguration', () => {
     assert.deepEqual(seen, { value: 'PT6H' });
   });
 
-  it('goes back to the default of a property that was removed, and of the object', () => {
-    const configuration = create();
-    configuration.apply({ $version: 1, [NAME]: { ...SIX_HOURS, hubResourceId: { value: 'id' } } });
-    configuration.apply({ $version: 2, [NAME]: { hubResourceId: { value: 'id' } } });
-    assert.equal(configuration.settings.current().snapshotFrequency, hours(13));
-    assert.equal(configuration.settings.current().hubResourceId, 'id');
-    for (const desired of [{ $version: 3 }, { $version: 4, [NAME]: null }]) {
-      configuration.apply({ $version: 2, [NAME]: { hubResourceId: { value: 'id' } } });
-      configuration.apply(desired);
-      assert.equal(configuration.settings.current().hubResourceId, '');
-      assert.deepEqual(mirrored(configuration, 'hubResourceId'), { value: '' });
-    }
-  });
-
   it('looks for its object among the own members only', () => {
     const configuration = create();
     configuration.apply(Object.assign(Object.create({ [NAME]: SIX_HOURS }), { $version: 1 }));
@@ -175,27 +161,6 @@ describe('TwinConfiguration', () => {
     configuration.apply({ $version: 5, [NAME]: warned });
     assert.deepEqual(configuration.state().errors, {});
     assert.equal(reportedFaults.length, 3);
-  });
-
-  it('reports an object that is not an object', () => {
-    create().apply({ $version: 8, [NAME]: 'text' });
-    assert.deepEqual(
-      reportedFaults[0]?.map(({ name, used }) => [name, used]),
-      [['(configuration)', 'null']],
-    );
-  });
-
-  it('reports warnings once, with the current value, and unknown names in the state', () => {
-    const configuration = create();
-    configuration.apply({
-      $version: 7,
-      [NAME]: { maxMessageSizeInBytes: { value: 10_000 }, colour: { value: 'red' } },
-    });
-    assert.deepEqual(
-      reportedFaults.flat().map(({ name, type, used }) => [name, type, used]),
-      [['maxMessageSizeInBytes', 'NotOptimal', '10000']],
-    );
-    assert.deepEqual(Object.keys(configuration.state().warnings), ['colour', 'maxMessageSizeInBytes']);
   });
 
   describe('a change', () => {
@@ -315,13 +280,6 @@ describe('TwinConfiguration', () => {
       const many = Object.fromEntries(Array.from({ length: 5_000 }, (_, n) => [`${'x'.repeat(1_000)}${n}`, n]));
       assert.equal(Object.keys(warnings({ ...many, [NAME]: many })).length, 32);
     });
-  });
-
-  it('keeps the list of unknown names short', () => {
-    const configuration = create();
-    const many = Object.fromEntries(Array.from({ length: 10_000 }, (_, n) => [`unknown${n}`, n]));
-    configuration.apply({ $version: 7, [NAME]: many });
-    assert.equal(Object.keys(configuration.state().warnings).length, 32);
   });
 
   describe('the last good one', () => {

@@ -51,28 +51,4 @@ describe('Names of the module twin', () => {
     for (const name of [...FOREIGN, PUBLISHED_OBJECT]) assert.ok(found.includes(name), name);
     assert.ok(FOREIGN.includes('eventPriority') && SHARED.includes('snapshotFrequency'));
   });
-
-  for (const text of [
-    // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of a source
-    'const property = `eventPriority${name}`;',
-    'warnings.eventPriorityLogin = text;',
-    '/** Until `eventPriorityLogin` says otherwise. */',
-    "say('Raise maxLocalCacheSizeInBytes.');",
-    // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of a source
-    'say(`Raise ${what} or maxLocalCacheSizeInBytes.`);',
-    `const OBJECT = '${PUBLISHED_OBJECT}';`,
-  ]) {
-    it(`the search finds a name in ${text}`, () => assert.notDeepEqual(wireNames(text), []));
-  }
-
-  for (const text of [
-    "nameOf('maxLocalCacheSizeInBytes');",
-    'const { snapshotFrequency } = settings.current();',
-    // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of a source
-    'say(`${settings.snapshotFrequency} ms`);',
-    '/** Every `snapshotFrequency`. */',
-    "nameOf('baselineRoles'); nameOf('aggregationInterval.Login'); settings.priorities.Login;",
-  ]) {
-    it(`the search finds no name in ${text}`, () => assert.deepEqual(wireNames(text), []));
-  }
 });

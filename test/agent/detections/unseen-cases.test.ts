@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { casesFile, idOf, unseenCases } from './unseen-cases.ts';
+import { idOf, unseenCases } from './unseen-cases.ts';
 
 describe('the unseen cases', () => {
   const cases = unseenCases();
@@ -24,24 +24,5 @@ describe('the unseen cases', () => {
   it('mark attacks as plain or evasion, look-alikes as daily, and give a reason', () => {
     const wrong = cases.filter(({ kind, expect, why }) => (kind === 'daily') === expect || why.length < 8);
     assert.deepEqual(wrong, []);
-  });
-
-  it('repeat an event with the values of its lists, each later than the previous one', () => {
-    const [one] = casesFile([
-      {
-        alert: 'A',
-        name: 'n',
-        kind: 'plain',
-        expect: true,
-        why: 'an example',
-        events: [{ event: 'Login', UserName: ['root', 'admin'], Result: 'Fail', after: 2, times: 3 }],
-      },
-    ]).cases;
-    const seen = one?.events.map(({ Payload, ...rest }) => [Payload[0]?.UserName, Reflect.get(rest, 'TimestampUTC')]);
-    assert.deepEqual(seen, [
-      ['root', '2026-10-05T06:00:02.000Z'],
-      ['admin', '2026-10-05T06:00:04.000Z'],
-      ['root', '2026-10-05T06:00:06.000Z'],
-    ]);
   });
 });

@@ -482,17 +482,6 @@ describe('AzureHubClient', () => {
       );
     });
 
-    it('retries until the hub is reachable', async () => {
-      await hub.offline();
-      const client = make(fast());
-      await client.start();
-      const { state, error } = await statusWhen(client, (status) => status.error !== undefined);
-      assert.equal(state, 'connecting');
-      assert.equal(error?.id, 'HUB_UNREACHABLE');
-      await hub.online();
-      await connected(client);
-    });
-
     it('replaces a connection on which nothing comes any more', async () => {
       const client = await start(fast(200)); // the pings of MQTT.js are every 45 s, and count for 0.2
       await once(client, 'connected');
@@ -507,14 +496,6 @@ describe('AzureHubClient', () => {
       assert.match(error?.remedy ?? '', /second agent connects as dev1\/azureiotsecurity/);
       await second.stop();
       await connected(first);
-    });
-
-    it('waits for a hub that reports that it is unavailable', async () => {
-      hub.faults.inject({ kind: 'serverUnavailable', count: 1 });
-      const client = await start(fast());
-      assert.equal(hub.connections.length, 2);
-      assert.equal(log.messages()[0]?.id, 'HUB_UNREACHABLE');
-      assert.equal(client.status().error, undefined);
     });
 
     it('continues after a reset in place of an answer', async () => {
@@ -570,14 +551,6 @@ describe('AzureHubClient', () => {
           (error: unknown) => error instanceof AgentError && error.id === 'CA_FILE_UNUSABLE',
         );
       }
-    });
-
-    it('names the host that it could not resolve', async () => {
-      const client = make({ gatewayHostName: 'no-such-host.invalid' });
-      await client.start();
-      const { error } = await statusWhen(client, (status) => status.error !== undefined);
-      assert.equal(error?.id, 'HUB_UNREACHABLE');
-      assert.match(error?.message ?? '', /no-such-host\.invalid/);
     });
 
     describe('through a proxy that does not let port 8883 pass', () => {
@@ -664,13 +637,6 @@ describe('AzureHubClient', () => {
         await client.start();
         const { error } = await statusWhen(client, (status) => status.error !== undefined);
         assert.equal(error?.id, 'HUB_SILENT');
-      });
-
-      it('reports one that does not speak TLS', async () => {
-        const client = make({ gatewayHostName: await listen((socket) => socket.write('HTTP/1.1 400 Bad\r\n\r\n')) });
-        await client.start();
-        const { error } = await statusWhen(client, (status) => status.error !== undefined);
-        assert.equal(error?.id, 'TLS_FAILED');
       });
 
       it('stops at once while it is still connecting', async () => {

@@ -2,15 +2,13 @@ import { type Answer, HubFailure, type RetryCause, type TwinSection } from '../.
 import '../../../src/agent/hub/memory.ts';
 import assert from 'node:assert/strict';
 import sinon from 'sinon';
-import { AzureHubClient } from '../../../src/agent/hub/azure-client.ts';
 import { TwinSync } from '../../../src/agent/hub/twin-sync.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { hours, milliseconds, minutes, seconds } from '../../../src/core/base/duration.ts';
 import { AgentError } from '../../../src/core/base/errors.ts';
 import type { Members } from '../../../src/core/twin/sections.ts';
-import { HubEmulator } from '../../../src/emulator/hub.ts';
 import { FakeHub } from './fake-hub.ts';
-import { capturedLog, moduleAccess, newKey, temporaryDirectory } from './support.ts';
+import { capturedLog } from './support.ts';
 
 const failed = (cause: RetryCause, id: 'HUB_UNREACHABLE' | 'HUB_THROTTLED' = 'HUB_UNREACHABLE'): Answer<never> =>
   new HubFailure(new AgentError(id, cause, ''), cause).answer;
@@ -433,57 +431,5 @@ describe('TwinSync', () => {
     hub.readAnswers.push({ ...failed('throttled'), after: hours(10) } as Answer<never>);
     await connect();
     await sync.stop(); // would never end if it slept on
-  });
-});
-
-describe('TwinSync with the device SDK and the local hub', () => {
-  it('applies desired properties, reports them, and catches up after an outage', async () => {
-    const primaryKey = newKey();
-    const [deviceId, moduleId] = ['dev1', 'sec'];
-    const hub = await HubEmulator.start({ modules: [{ deviceId, moduleId, primaryKey }] });
-    const directory = temporaryDirectory();
-    const { log } = capturedLog();
-    const client = new AzureHubClient({
-      ...moduleAccess({
-        ...{ hostName: hub.hostName, deviceId, moduleId, key: primaryKey },
-        gatewayHostName: `localhost:${hub.port}`,
-        trustedCaFile: directory.write('ca.pem', hub.caPem),
-      }),
-      productInfo: 'vakt/0.1.0',
-      clock: systemClock,
-      log,
-      random: () => 0,
-    });
-    let mirror: unknown;
-    const sync = new TwinSync({
-      hub: client,
-      apply: (desired) => {
-        mirror = desired.setting;
-      },
-      reported: () => ({ mirror, securityAgent: { state: 'running' } }),
-      clock: systemClock,
-      log,
-    });
-    try {
-      hub.patchDesired(deviceId, moduleId, { setting: { value: 1, extra: true } });
-      await sync.start();
-      await client.start();
-      await hub.waitForReported(({ mirror }) => (mirror as { value?: number })?.value === 1);
-      hub.patchDesired(deviceId, moduleId, { setting: { value: 2, extra: null } });
-      const reported = await hub.waitForReported(({ mirror }) => (mirror as { value?: number })?.value === 2);
-      assert.deepEqual(reported.mirror, { value: 2 });
-      assert.deepEqual(reported.securityAgent, { state: 'running' });
-      await hub.offline();
-      hub.patchDesired(deviceId, moduleId, { setting: { value: 3 } });
-      await hub.online();
-      await hub.waitForReported(({ mirror }) => (mirror as { value?: number })?.value === 3);
-      const requests = hub.twinOperations.map(({ kind }) => kind);
-      assert.deepEqual(requests, ['getTwin', 'patchReported', 'getTwin', 'patchReported', 'getTwin', 'patchReported']);
-    } finally {
-      await sync.stop();
-      await client.stop();
-      await hub.stop();
-      directory.remove();
-    }
   });
 });

@@ -281,17 +281,6 @@ describe('deviceIdentity', () => {
       assert.deepEqual(hub.restRequests.at(-1)?.caller, { deviceId: DEVICE, thumbprint: next.thumbprint });
     });
 
-    it('reports that a module with a certificate has no keys', async () => {
-      hub.addModule({
-        deviceId: DEVICE,
-        moduleId: MODULE,
-        credential: { type: 'selfSigned', primaryThumbprint: own.thumbprint },
-      });
-      const identity = createIdentity(settings(), context);
-      const { error } = await failureOf(identity.present(presenting()), 'CREDENTIAL_REFUSED', 'credentials');
-      assert.match(error.remedy, /Set identity\.kind to moduleCertificate/);
-    });
-
     it('reports that the hub refused the certificate, and names its file', async () => {
       hub.addDevice({ deviceId: DEVICE, credential: { type: 'selfSigned', primaryThumbprint: 'ab'.repeat(32) } });
       const identity = createIdentity(settings(), context);

@@ -7,25 +7,15 @@ import type { Presentation } from '../../../src/agent/identity/identity.ts';
 import { createIdentity, type IdentitySettings } from '../../../src/agent/identity/kinds.ts';
 import { moduleKey as moduleKind } from '../../../src/agent/identity/module-kinds.ts';
 import { resourceOf, signSasToken } from '../../../src/agent/identity/sas-token.ts';
-import { systemClock } from '../../../src/core/base/clock.ts';
 import { AgentError, type FailureId } from '../../../src/core/base/errors.ts';
-import { createLog } from '../../../src/core/base/log.ts';
 import { HubFailure } from '../../../src/core/contract/hub.ts';
-import { Network } from '../../../src/core/network/network.ts';
 import { withCopies } from '../../harness/copies.ts';
 import { skip } from '../../harness/require.ts';
 import { newKey, temporaryDirectory } from '../hub/support.ts';
+import { contextWith } from './local-services.ts';
 
 const make = (config: IdentitySettings, hub: { hostName?: string; gatewayHostName?: string } = {}) =>
-  createIdentity(config, {
-    hub,
-    network: new Network({ environment: {}, clock: systemClock }),
-    clock: systemClock,
-    log: createLog({ level: 'silent' }),
-    environment: {},
-    state: undefined,
-    mayCreate: false,
-  });
+  createIdentity(config, contextWith({ hub }));
 
 describe('an identity by shared keys', () => {
   const key = newKey();

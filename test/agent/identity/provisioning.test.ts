@@ -146,14 +146,6 @@ describe('Identity by the provisioning service', () => {
     });
   });
 
-  it('registers by MQTT where only its port is open', async () => {
-    bed.proxy.behave('refuse', '*:443');
-    bed.proxy.behave('connect', `${bed.hubs[0].hostName}:443`); // the hub's registry
-    const options = presenting();
-    await started().present(options);
-    assert.match(options.steps[0]?.details?.join() ?? '', /:8883 \(MQTT\)/);
-  });
-
   it('registers with a key derived from the key of its group', async () => {
     const registrationId = 'sn-1';
     const identity = started({ registrationId, keyFile: undefined, groupKeyFile: join(directory.path, 'group.key') });
@@ -253,20 +245,6 @@ describe('Identity by the provisioning service', () => {
     const saved = { idScope, registrationId: ID, hub: bed.hubs[0].hostName, deviceId: DEVICE };
     writeFileSync(join(directory.path, 'assignment.json'), JSON.stringify(saved));
     await failureOf(present(identity), 'PROVISIONING_DISABLED', 'credentials');
-  });
-
-  it('does not ask the service to renew a token', async () => {
-    const identity = started();
-    await arrive(identity, bed.hubs[0]);
-    await arrive(identity, bed.hubs[0]);
-    assert.equal(bed.registrations, 1);
-  });
-
-  it('ignores a damaged assignment, and registers', async () => {
-    writeFileSync(join(directory.path, 'assignment.json'), '{"idScope":');
-    await arrive(started(), bed.hubs[0]);
-    assert.equal(bed.registrations, 1);
-    assert.match(log.text(), /Could not read the saved hub assignment; registering again/);
   });
 
   it('follows its device to another hub when the first one refuses the device', async () => {
@@ -437,16 +415,6 @@ describe('Identity by the provisioning service', () => {
     assert.match(options.steps[0]?.text ?? '', /^gateway7 is assigned: device device7 at hub-a/);
     assert.equal(bed.registrations, 1);
     assert.deepEqual([readdirSync(directory.path), hub.modulesOf(DEVICE)], [before, []]);
-  });
-
-  it('can be cancelled', async () => {
-    bed.service.faults.inject({ kind: 'silence' });
-    const stop = new AbortController();
-    const presented = started().present({ signal: stop.signal });
-    await bed.proxy.waitForRequest(({ status }) => status === 200);
-    const reason = new Error('stopped');
-    stop.abort(reason);
-    await assert.rejects(presented, (error) => error === reason);
   });
 
   it('does not start with a key that others can read, or without a key', () => {

@@ -233,13 +233,6 @@ describe('the status', () => {
     assert.deepEqual(validateStatus(reportedOf(localStatus(agent.observed))), []);
   });
 
-  it('is degraded while events wait in memory, and says why', () => {
-    assert.deepEqual(localStatus(agent.observed).store, { place: 'disk', isNearlyFull: false });
-    const store = { place: 'memory', reason: 'EROFS: read-only file system', isNearlyFull: false } as const;
-    agent.observed = { ...agent.observed, queues: { ...bound(agent.queues), store: () => store } };
-    assert.deepEqual([localStatus(agent.observed).store, localStatus(agent.observed).state], [store, 'degraded']);
-  });
-
   it('names files of state that could not be saved, and is degraded until they are', () => {
     const unsaved = new UnsavedFiles();
     agent.observed = { ...agent.observed, unsaved };
@@ -280,12 +273,6 @@ describe('the status', () => {
     agent.restarts = { unclean: 3, since: TIME.toISOString(), lastEnd: 'killed' };
     const { state, restarts: reportedStatus } = localStatus(agent.observed);
     assert.deepEqual([state, reportedStatus], ['running', agent.restarts]);
-  });
-
-  it('is degraded while the queues are nearly full', () => {
-    const store = { place: 'disk', isNearlyFull: true } as const;
-    agent.observed = { ...agent.observed, queues: { ...bound(agent.queues), store: () => store } };
-    assert.deepEqual([localStatus(agent.observed).store, localStatus(agent.observed).state], [store, 'degraded']);
   });
 
   it('distinguishes the queues by priority, including windows', () => {
@@ -383,28 +370,12 @@ describe('the status', () => {
       assert.equal(localStatus(agent.observed).state, 'running');
     });
 
-    const faults: Record<string, () => void> = {
-      'a collector is degraded': () => {
-        agent.kernelEvents = { state: 'degraded' };
-      },
-      'a collector is unavailable': () => {
-        agent.lastRuns.LocalUsers = { at: TIME, problem: 'no file' };
-      },
-      'the configuration was refused': () => {
-        agent.configuration = { ...agent.configuration, errors: { a: 'b' } };
-      },
-      'the hub refuses it': () => {
-        agent.hub = { ...agent.hub, state: 'refused' };
-      },
-    };
-    for (const [what, spoil] of Object.entries(faults)) {
-      it(`is degraded when ${what}, and stopping when it stops`, () => {
-        spoil();
-        assert.equal(localStatus(agent.observed).state, 'degraded');
-        agent.stopping = true;
-        assert.equal(localStatus(agent.observed).state, 'stopping');
-      });
-    }
+    it('is degraded when the hub refuses it, and stopping when it stops', () => {
+      agent.hub = { ...agent.hub, state: 'refused' };
+      assert.equal(localStatus(agent.observed).state, 'degraded');
+      agent.stopping = true;
+      assert.equal(localStatus(agent.observed).state, 'stopping');
+    });
   });
 
   it('shows the state of the hub, its credential and the messages', () => {

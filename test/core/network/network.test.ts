@@ -3,13 +3,11 @@ import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
-import mqtt from 'mqtt';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { Network, type NetworkOptions } from '../../../src/core/network/network.ts';
-import { CertificateAuthority } from '../../../src/emulator/certificates.ts';
 import { HubEmulator } from '../../../src/emulator/hub.ts';
 import { ProxyEmulator } from '../../../src/emulator/proxy.ts';
-import { DEVICE, MODULE, module, token } from '../../emulator/clients.ts';
+import { module } from '../../emulator/clients.ts';
 import { never } from './bench.ts';
 
 const networkOf = (options: Partial<NetworkOptions> = {}) =>
@@ -44,50 +42,6 @@ describe('Network', () => {
   it('compares an address with the certificate, and names none by SNI', async () => {
     const socket = await connect(networkOf(), { host: '127.0.0.1' });
     assert.deepEqual([socket.authorized, socket.servername], [true, false]);
-  });
-
-  it('presents a client certificate', async () => {
-    const root = await CertificateAuthority.create();
-    const { chainPem, keyPem } = await root.issue({ commonName: `${DEVICE}/${MODULE}` });
-    const socket = await connect(networkOf(), { certificate: chainPem, key: keyPem });
-    const own = socket.getCertificate() as { subject: { CN: string } };
-    assert.equal(own.subject.CN, `${DEVICE}/${MODULE}`);
-  });
-
-  it('sends an HTTPS request', async () => {
-    const target = { host: 'localhost', port: hub.restPort, trustedCa: hub.caPem };
-    const request = { method: 'GET', path: `/devices/${DEVICE}/modules/${MODULE}?api-version=2021-04-12` };
-    const { status, headers, body } = await networkOf().request(target, request, never);
-    assert.deepEqual([status, headers['iothub-errorcode']], [401, 'IotHubUnauthorized']);
-    assert.match(body, /"Message":/);
-  });
-
-  /** Connects as the module, by MQTT over a given stream, and sends one message. */
-  const send = async (stream: Duplex) => {
-    const client = new mqtt.MqttClient(() => stream, {
-      clientId: `${DEVICE}/${MODULE}`,
-      username: `${hub.hostName}/${DEVICE}/${MODULE}/?api-version=2021-04-12`,
-      password: token(hub),
-      reconnectPeriod: 0,
-    });
-    try {
-      await once(client, 'connect');
-      await new Promise<void>((resolve, reject) =>
-        client.publish(`devices/${DEVICE}/modules/${MODULE}/messages/events/`, 'x', { qos: 1 }, (error) =>
-          error ? reject(error) : resolve(),
-        ),
-      );
-    } finally {
-      client.end(true);
-    }
-  };
-
-  it('carries MQTT over WebSocket', async () => {
-    const stream = kept(
-      await networkOf().webSocket({ host: 'localhost', port: hub.webSocketPort, trustedCa: hub.caPem }, never),
-    );
-    await send(stream);
-    assert.equal(hub.connections.at(-1)?.transport, 'mqttWebSocket');
   });
 
   describe('through a proxy', () => {

@@ -122,15 +122,5 @@ describe('vakt emulator', () => {
       const lines = await runUntilStarted(['--no-page'], async () => {});
       assert.equal(addressIn(lines), undefined);
     });
-
-    it('reports that its port is in use', async () => {
-      await runUntilStarted([], async (lines) => {
-        const { port } = new URL(addressIn(lines) ?? '');
-        await assert.rejects(
-          runUntilStarted(['--page-port', port], async () => {}),
-          /EADDRINUSE/,
-        );
-      });
-    });
   });
 });

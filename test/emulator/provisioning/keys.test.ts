@@ -44,15 +44,6 @@ describe('the provisioning service emulator, with keys', () => {
   const put = (options: Parameters<typeof ask>[3] = { authorization: authorization(), body }) =>
     ask(service, 'PUT', path(), options);
 
-  it('derives the key of a device in a group as the documentation does', () => {
-    // The example of "Symmetric key attestation with DPS".
-    const groupKey = '8isrFI1sGsIlvvFSSFRiMfCNzv21fjbE/+ah/lSh3lF8e2YG1Te7w1KpZhJFFXJrqYKi9yegxkqIChbqOS9Egw==';
-    assert.equal(
-      deriveDeviceKey(groupKey, 'sn-007-888-abc-mac-a1-b2-c3-d4-e5-f6'),
-      'Jsm0lyGpjaVYVP2g3FnmnmG9dI/9qU24wNoykUmermc=',
-    );
-  });
-
   for (const transport of ['https', 'mqtt', 'mqttWebSocket'] as const) {
     describe(`and the SDK over ${transport}`, () => {
       for (const [which, key] of [

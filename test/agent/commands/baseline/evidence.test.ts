@@ -173,27 +173,6 @@ describe('The report of a scan as SARIF', () => {
     });
   });
 
-  it('the schema check finds a fault in each damaged SARIF report', () => {
-    const change = (path: string, value: unknown) => {
-      const copy = structuredClone(log);
-      const keys = path.split('.');
-      const last = keys.pop() ?? '';
-      keys.reduce((at, key) => at[key], copy)[last] = value;
-      return faultsOfSarif(copy).length;
-    };
-    assert.equal(faultsOfSarif(log).length, 0);
-    for (const [path, value] of [
-      ['version', '2.0.0'],
-      ['runs.0.results.0.kind', 'failed'],
-      ['runs.0.results.0.ruleIndex', 'ssh.a'],
-      ['runs.0.results.2.locations.0.physicalLocation.region', {}],
-      ['runs.0.invocations.0.startTimeUtc', 'yesterday'],
-      ['runs.0.tool.driver.name', undefined],
-      ['runs.0.more', 1],
-    ] as const)
-      assert.notEqual(change(path, value), 0, path);
-  });
-
   it('the SARIF report follows the standard in its version, rule indexes and levels', () => {
     assert.equal(log.version, '2.1.0');
     assert.equal(tool.driver.name, 'Vakt');

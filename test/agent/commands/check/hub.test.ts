@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { hashOfLocalFile } from '../../../../src/agent/config/local.ts';
 import { HubEmulator } from '../../../../src/emulator/hub.ts';
 import { assertFinding, CheckBench } from './bench.ts';
 
@@ -28,16 +27,6 @@ describe('vakt check: the hub', () => {
     assertFinding(twin, 'ok', /^readable, desired version 1, without ms_iotn.*: all settings have their defaults$/);
     emulator.patchDesired('device1', 'azureiotsecurity', { [OBJECT]: { snapshotFrequency: { value: 'PT1H' } } });
     assertFinding(await last(), 'ok', /^readable, desired version 2$/);
-  });
-
-  it('check reports that the hub refuses a wrong key', async () => {
-    emulator.addModule({ ...MODULE, primaryKey: Buffer.alloc(32, 7).toString('base64') });
-    assertFinding(
-      await last(),
-      'wrong',
-      /refused the credentials of .* \(CREDENTIAL_REFUSED\)/,
-      /the key is the module's own/,
-    );
   });
 
   it('check reports that the hub refuses to return the twin', async () => {
@@ -117,13 +106,6 @@ describe('vakt check: the hub', () => {
       assertFinding(connected, 'ok', /^the running agent is connected \(by the configuration that the agent/);
       assertFinding(refused, 'note', /not applied: snapshotFrequency must be a duration \(by the configuration/);
     });
-  });
-
-  it('check reports the connection error of an agent that was started by the same configuration', async () => {
-    const hub = { state: 'refused', error: 'it is not let in', remedy: 'Give it its key.' };
-    const localFileHash = hashOfLocalFile(bench.path('agent.json'));
-    await bench.run({ state: 'degraded', localFileHash, hub, configuration: { errors: {} } });
-    assertFinding(await last(), 'wrong', /not connected: it is not let in$/);
   });
 
   it('check only notes the connection error of an agent that has no configuration file', async () => {

@@ -46,31 +46,12 @@ function assertFound(found: readonly Finding[], { cause, notes = {} }: Expected)
   }
 }
 
-/** Rows of a Markdown table of the findings, keyed by test. VAKT_PRINT_TABLE=1 prints the table. */
-const rows = new Map<string, string>();
-const PRINTS_TABLE = process.env.VAKT_PRINT_TABLE === '1';
-
-function noteRow(test: Mocha.Runnable | undefined, found: readonly Finding[]): void {
-  const [, way = '', ...title] = test?.titlePath() ?? [];
-  const told = found.filter(({ state }) => state !== 'ok');
-  const said = told.map(({ state, check, finding }) => `${state}: ${check}: ${finding}`).join('; ') || 'all ok';
-  const remedy = told.map((one) => one.remedy ?? '').join('; ');
-  const steady = (text: string) =>
-    text
-      .replaceAll(/\/tmp\/vakt-check-\w+\//g, '')
-      .replaceAll(/localhost:\d+/g, 'localhost')
-      .replaceAll('|', '\\|');
-  rows.set(`${way} ${title}`, `| ${[way, title.join(' '), said, remedy].map(steady).join(' | ')} |`);
-}
-
 describe('vakt check connects as the agent does', () => {
   let bench: CheckBench;
   let hub: HubEmulator;
   let proxy: ProxyEmulator;
-  let running: Mocha.Runnable | undefined;
 
-  beforeEach(async function () {
-    running = this.currentTest;
+  beforeEach(async () => {
     bench = new CheckBench();
     hub = await HubEmulator.start({ modules: [{ deviceId: DEVICE, moduleId: MODULE, primaryKey: bench.key }] });
     bench.after(() => hub.stop());
@@ -87,16 +68,7 @@ describe('vakt check connects as the agent does', () => {
   });
   afterEach(() => bench.close());
 
-  after(() => {
-    if (!PRINTS_TABLE) return;
-    const head = ['| way | test | said | remedy |', '| --- | --- | --- | --- |'];
-    process.stdout.write(`${[...head, ...rows.values()].join('\n')}\n`);
-  });
-  const look = async () => {
-    const found = await bench.look(...CHECKS);
-    noteRow(running, found);
-    return found;
-  };
+  const look = () => bench.look(...CHECKS);
   /** One test for each fault, each with a new emulator. */
   const table = (configure: () => unknown, faults: readonly Fault[]) => {
     for (const { title, make, ...expected } of faults) {

@@ -86,6 +86,9 @@ describe('ExitSource', () => {
   const deliver = (...datagrams: Buffer[]) => socket.waiting.push(...datagrams);
   const nanoseconds = () => systemClock.monotonic() * 1e6;
   const pids = () => given.map(({ pid }) => pid);
+  const programs = () => given.map(({ pid, executable }) => [pid, executable]);
+  const results = () => given.map(({ executable, exitStatus }) => [executable, exitStatus]);
+  const statuses = () => given.map(({ exitStatus }) => exitStatus);
 
   it('reports which process exited, when and how', async () => {
     start(4711);
@@ -164,13 +167,10 @@ describe('ExitSource', () => {
     table.started({ pid: 4712, executable: '/bin/true', argv: [], since: ended });
     startsRead = undefined;
     await time.tickAsync(1_000);
-    assert.deepEqual(
-      given.map(({ pid, executable }) => [pid, executable]),
-      [
-        [4711, '/bin/ls'],
-        [4712, '/bin/true'],
-      ],
-    );
+    assert.deepEqual(programs(), [
+      [4711, '/bin/ls'],
+      [4712, '/bin/true'],
+    ]);
     assert.deepEqual(dropped, {});
   });
 
@@ -209,13 +209,10 @@ describe('ExitSource', () => {
     table.startsLost(milliseconds(ended - 1_000));
     startsSettled = undefined;
     await time.tickAsync(10_000);
-    assert.deepEqual(
-      given.map(({ pid, executable }) => [pid, executable]),
-      [
-        [4711, '/bin/true'],
-        [4712, undefined],
-      ],
-    );
+    assert.deepEqual(programs(), [
+      [4711, '/bin/true'],
+      [4712, undefined],
+    ]);
   });
 
   it('orders exits and starts by when they happened, even if they are read late and in any order', async () => {
@@ -315,13 +312,10 @@ describe('ExitSource', () => {
     await time.tickAsync(20_000);
     deliver(exitOf(4713)); // long after, when /proc has been read again
     await time.tickAsync(20_000);
-    assert.deepEqual(
-      given.map(({ pid, executable }) => [pid, executable]),
-      [
-        [4712, '/usr/bin/curl'],
-        [4711, undefined],
-      ],
-    );
+    assert.deepEqual(programs(), [
+      [4712, '/usr/bin/curl'],
+      [4711, undefined],
+    ]);
   });
 
   it('reports an exit without a start even if its pid is in use again', async () => {
@@ -332,13 +326,10 @@ describe('ExitSource', () => {
     await time.tickAsync(100);
     table.startsLost();
     await time.tickAsync(20_000);
-    assert.deepEqual(
-      given.map(({ executable, exitStatus }) => [executable, exitStatus]),
-      [
-        ['/bin/y', 2],
-        [undefined, 1],
-      ],
-    );
+    assert.deepEqual(results(), [
+      ['/bin/y', 2],
+      [undefined, 1],
+    ]);
   });
 
   it('reports two exits without a start that had the same pid in quick succession', async () => {
@@ -348,13 +339,10 @@ describe('ExitSource', () => {
     await time.tickAsync(100);
     table.startsLost();
     await time.tickAsync(20_000);
-    assert.deepEqual(
-      given.map(({ executable, exitStatus }) => [executable, exitStatus]),
-      [
-        [undefined, 1],
-        [undefined, 2],
-      ],
-    );
+    assert.deepEqual(results(), [
+      [undefined, 1],
+      [undefined, 2],
+    ]);
   });
 
   it('keeps a process that has reused the pid of a copy', async () => {
@@ -386,7 +374,7 @@ describe('ExitSource', () => {
     }
     await time.tickAsync(2_000);
     assert.deepEqual(
-      given.map(({ exitStatus }) => exitStatus),
+      statuses(),
       Array.from({ length: 3_000 }, (_, index) => (index + 1) & 0xff),
     );
   });
@@ -460,19 +448,13 @@ describe('ExitSource', () => {
       proc.remove(4711);
       deliver(exitOf(4711, 5 << 8));
       await time.tickAsync(1_000);
-      assert.deepEqual(
-        given.map(({ exitStatus }) => exitStatus),
-        [5],
-      );
+      assert.deepEqual(statuses(), [5]);
     });
 
     it('reports one exit if the process exits soon after such a start', async () => {
       deliver(exitOf(4711), exitOf(4711, 5 << 8));
       await time.tickAsync(1_000);
-      assert.deepEqual(
-        given.map(({ exitStatus }) => exitStatus),
-        [5],
-      );
+      assert.deepEqual(statuses(), [5]);
     });
 
     it('reports the exit if the pid belongs to a process that started later', async () => {
@@ -533,10 +515,7 @@ describe('ExitSource', () => {
       deliver(exitOf(4711, 5 << 8));
       proc.remove(4711);
       await time.tickAsync(1_000);
-      assert.deepEqual(
-        given.map(({ exitStatus }) => exitStatus),
-        [5],
-      );
+      assert.deepEqual(statuses(), [5]);
     });
 
     describe('that is one of too many to watch:', () => {
