@@ -196,11 +196,13 @@ describe('The secrets of an agent', function () {
       const { spoil, renew } = site.operations;
       if (spoil !== undefined) {
         await spoil.begin();
+        agent.lookNow();
         await agent.waitForStatus(({ credential }) => credential.error !== undefined, seconds(60));
         suspect.collectSecrets();
         await suspect.collectCommands(); // refused
         await suspect.collectBundle();
         await spoil.end();
+        agent.lookNow();
         await suspect.connected();
         await suspect.collectDiagnostics();
       }

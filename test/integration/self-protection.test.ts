@@ -56,7 +56,7 @@ describe('Self-protection of the agent', function () {
       await reported(({ state, exposed }) => state === 'degraded' && exposed?.[kind] !== undefined);
       await bed.waitForEvents(() => diagnostics().some((message) => message.includes('is accessible to other users')));
       chmodSync(join(bed.directory, name), safe);
-      // The agent reads a secret again after ten seconds, and uses it with a new connection.
+      agent.lookNow(); // it also reads a secret again, and uses it with a new connection
       await reported(({ state, exposed }) => state === 'running' && exposed === undefined);
     });
   }

@@ -229,12 +229,12 @@ describe('LookNow', () => {
   afterEach(() => time.restore());
 
   it('passes the first request on at once, to all listeners', () => {
-    let others = 0;
+    let secondLooks = 0;
     lookNow.on(() => {
-      others += 1;
+      secondLooks += 1;
     });
     lookNow.ask();
-    assert.deepEqual([looks, others], [1, 1]);
+    assert.deepEqual([looks, secondLooks], [1, 1]);
   });
 
   it('makes one look a second of a storm of requests, and one after the last request', async () => {
