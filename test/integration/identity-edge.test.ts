@@ -125,7 +125,7 @@ describe('An agent that is a module of IoT Edge', () => {
     const { remedy } = await agent.waitForLog(({ id }) => id === 'EDGE_REFUSED');
     assert.match(String(remedy), /docker rm --force azureiotsecurity$/);
     await edge.waitForRequest(
-      () => edge.requests.filter(({ operation }) => operation === 'sign').length === 3,
+      () => edge.requests.filter(({ operation }) => operation === 'sign').length === 2,
       seconds(30),
     );
     assert.equal(bed.hub.connections.length, 0);
