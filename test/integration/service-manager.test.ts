@@ -107,6 +107,14 @@ describe('The agent as a service', function () {
       await wait(() => notifications.some((line) => line.includes('connected to the hub;')));
     });
 
+    it('names the copies among what it does not read again at a reload', async () => {
+      const agent = start();
+      await wait(() => notifications.includes('READY=1'));
+      agent.lookNow();
+      const { remedy } = await agent.waitForLog(({ msg }) => msg.startsWith('Got SIGHUP'));
+      assert.match(String(remedy), /^To use changed settings, or changed files that systemd copies .*, restart the agent/);
+    });
+
     it('names the original file of a refused key, and that changing it takes a restart', async () => {
       writeFileSync(copy, newKey(), { mode: 0o600 });
       const agent = start();
