@@ -112,7 +112,10 @@ describe('The agent as a service', function () {
       await wait(() => notifications.includes('READY=1'));
       agent.lookNow();
       const { remedy } = await agent.waitForLog(({ msg }) => msg.startsWith('Got SIGHUP'));
-      assert.match(String(remedy), /^To use changed settings, or changed files that systemd copies .*, restart the agent/);
+      assert.match(
+        String(remedy),
+        /^To use changed settings, or changed files that systemd copies .*, restart the agent/,
+      );
     });
 
     it('names the original file of a refused key, and that changing it takes a restart', async () => {
