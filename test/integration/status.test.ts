@@ -204,6 +204,7 @@ describe('The status in reported', function () {
     await open({
       eventPriorityMessageStatistics: { value: 'Low' },
       eventPriorityDroppedEventsStatistics: { value: 'Low' },
+      eventPrioritySystemInformation: { value: 'Low' }, // fills them sooner
       lowPriorityMessageFrequency: { value: 'PT5H' },
       maxLocalCacheSizeInBytes: { value: 12_000 },
       maxMessageSizeInBytes: { value: 65_536 },
