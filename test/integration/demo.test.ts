@@ -58,7 +58,7 @@ describe('vakt demo', function () {
     assert.match(output, /demo +The agent exited with status /);
   });
 
-  it('works for an ordinary user, and prints what root would see in addition', async function () {
+  it('works for an ordinary user, and prints what root would see in addition @release', async function () {
     if (process.getuid?.() !== 0) return skip(this, 'the test before this one ran as an ordinary user already');
     const folder = mkdtempSync(join(tmpdir(), 'vakt-user-'));
     try {

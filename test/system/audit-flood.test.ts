@@ -21,7 +21,7 @@ const FLOODER = 2001;
 /** Starts of a set-user-id program. */
 const RAISED = 5;
 const OTHER = 2002;
-const ROOT_STARTS = 400;
+const ROOT_STARTS = 200;
 /** A start has some fifteen records with arguments of this length: the kernel's queue fills within a second or two. */
 const LONG_ARGUMENT = 'x'.repeat(100_000);
 const AGGREGATED = {

@@ -241,7 +241,7 @@ describe('patterns of rules', () => {
     assert.equal(compiled.matches(`${begin}ab${long.slice(2)}`), false);
   });
 
-  it('take no more memory than they may together, and match the same after they were dropped', () => {
+  it('take no more memory than they may together, and match the same after they were dropped @release', () => {
     const all = Array.from({ length: 20 }, (_, end) => large(end));
     for (let round = 0; round < 2; round += 1) {
       for (const [end, pattern] of all.entries()) {

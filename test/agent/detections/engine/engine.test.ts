@@ -463,7 +463,7 @@ describe('the time budget of rules', () => {
     assert.deepEqual(ruleIds(detector, 'slow'), ['slow']);
   });
 
-  it('is charged for expressions that are rebuilt repeatedly, but not for the first build of each', () => {
+  it('is charged for expressions that are rebuilt repeatedly, but not for the first build of each @release', () => {
     const clock = new Slow();
     // Each takes almost 1 MB.
     const letters = Array.from({ length: 960 }, (_, number) => String.fromCharCode(0x4e00 + 2 * number)).join('');
