@@ -54,6 +54,13 @@ describe('The units of systemd in config/', () => {
       assert.equal(stderr, '');
       assert.equal(status, 0);
     });
+
+    it('would be complained about if a setting were misspelt', () => {
+      const file = join(root, 'etc/systemd/system/vakt.service');
+      writeFileSync(file, unit.replace('WatchdogSec=', 'WatchdogSecs='));
+      assert.match(verify().stderr, /WatchdogSecs/);
+      writeFileSync(file, unit);
+    });
   });
 
   it(`expose no more than ${WORST / 10} of 10`, () => {
