@@ -20,7 +20,7 @@ const MOST_REPEATED = 5;
 const SLOWEST = 24;
 
 /**
- * Runs tests in parallel processes, and prints a line for each process that has ended, with the output of those that failed.
+ * Runs tests in parallel processes, and prints a line for each process that has exited, with the output of those that failed.
  * The kernel has one audit, so tests that use it run one after another, and the others without the capabilities for it.
  *
  * The slow tests are not started once tests that only compute have failed. A file that starts agents or asks the kernel, and

@@ -8,7 +8,7 @@
 // checked only by `npm run build` and by a run without a FILTER.
 //
 // Without a filter, this is the fast set, in parallel processes (scripts/test-all.mjs). Tests with `@release` in their title, or
-// in that of their file's first `describe`, run only in `npm run test:release`, which sets VAKT_RELEASE=1, and with a FILTER.
+// in that of a `describe` around them, run only in `npm run test:release`, which sets VAKT_RELEASE=1, and with a FILTER.
 // Outside of a release, generated cases have a fixed seed, and models are compared with fewer of them.
 //
 // Skipped tests print their reason. With VAKT_REQUIRE_ALL=1, as in a release, a skip is a failure, except for tests against
