@@ -15,7 +15,14 @@ export function settingPaths(
 }
 
 /** Variables of the project's own tests. They begin with `VAKT_` and set nothing. */
-const FOR_TESTS = ['VAKT_PUBLISHED_SCHEMAS', 'VAKT_REQUIRE_ALL', 'VAKT_FUZZ', 'VAKT_PRINT_TABLE', 'VAKT_PROGRAM'];
+const FOR_TESTS = [
+  'VAKT_PUBLISHED_SCHEMAS',
+  'VAKT_REQUIRE_ALL',
+  'VAKT_RELEASE',
+  'VAKT_FUZZ',
+  'VAKT_PRINT_TABLE',
+  'VAKT_PROGRAM',
+];
 
 /**
  * Variables with the address of a service or of another container, as Kubernetes and Docker's links make them: for a service

@@ -317,7 +317,7 @@ describe('readLocalSettings', () => {
     });
 
     it('raise a warning with the nearest name when they are not settings', () => {
-      const environment = { VAKT_HUB__HOSTNAME: 'x', VAKT_REQUIRE_ALL: '1', OTHER: '' };
+      const environment = { VAKT_HUB__HOSTNAME: 'x', VAKT_RELEASE: '1', VAKT_REQUIRE_ALL: '1', OTHER: '' };
       assert.deepEqual(warningsOf(`{ ${IDENTITY} }`, environment), [
         'the variable VAKT_HUB__HOSTNAME is not a setting; did you mean "VAKT_HUB__HOST_NAME"?',
       ]);
