@@ -67,6 +67,7 @@ async function repeat(results, progress) {
   const again = Object.keys(results).filter((file) => ON_THE_MACHINE.test(file) && results[file].failed.length > 0);
   if (again.length > MOST_REPEATED) return [];
   const flaky = [];
+  progress.jobs += again.length;
   for (const file of again) {
     const { [file]: second = NOTHING } = await runJob([file], { usesAudit: usesAudit(file), progress });
     const still = second.failed.map(({ title }) => title);
@@ -156,14 +157,14 @@ async function runJob(files, { usesAudit = false, progress }) {
 
 /** The lines that are printed while tests run. */
 class Progress {
-  #jobs;
+  jobs;
   #began = performance.now();
   #ended = 0;
   #passed = 0;
   #failed = 0;
 
   constructor(jobs) {
-    this.#jobs = jobs;
+    this.jobs = jobs;
   }
 
   ended(files, { results, seconds, processor, output }) {
@@ -178,7 +179,7 @@ class Progress {
     const what = files.length === 1 ? files[0].replace(/\.test\.js$/, '') : `${files.length} files that only compute`;
     const state = failed > 0 ? `${failed} FAILED` : 'ok';
     console.log(
-      `${clock}  ${this.#ended}/${this.#jobs}  ${this.#passed} passed, ${this.#failed} failed  ${what}: ${state} (${seconds.toFixed(0)} s, ${processor.toFixed(0)} s CPU)`,
+      `${clock}  ${this.#ended}/${this.jobs}  ${this.#passed} passed, ${this.#failed} failed  ${what}: ${state} (${seconds.toFixed(0)} s, ${processor.toFixed(0)} s CPU)`,
     );
   }
 }
