@@ -210,9 +210,9 @@ describe('shadowLines', () => {
       for (const read of [passwdLines, groupLines, shadowLines]) {
         for (const library of [GLIBC, MUSL]) {
           const used = processorTime();
-          for (const _ of read(Buffer.from(`a:x:${text.repeat(500_000)}:0:::`), library));
-          for (const _ of read(Buffer.from(text.repeat(500_000)), library));
-          assert.ok(used() < 5_000, `${used()} ms for ${JSON.stringify(text)}`);
+          for (const _ of read(Buffer.from(`a:x:${text.repeat(100_000)}:0:::`), library));
+          for (const _ of read(Buffer.from(text.repeat(100_000)), library));
+          assert.ok(used() < 1_000, `${used()} ms for ${JSON.stringify(text)}`);
         }
       }
     }

@@ -247,7 +247,7 @@ describe('redactCommandLine', () => {
       };
       took(10_000);
       // In ms of the processor: 128 KiB take 10 to 300; a time that grows with the square would be many seconds.
-      assert.ok(Math.min(took(131_072), took(131_072), took(131_072)) < 2_000);
+      assert.ok([1, 2, 3].some(() => took(131_072) < 2_000));
     });
   }
 });

@@ -8,6 +8,7 @@ import type { ParsedRule } from '../../../../src/agent/detections/sigma/rule.ts'
 import { readRuleSet } from '../../../../src/agent/detections/sigma/rule-set.ts';
 import { readYaml } from '../../../../src/agent/detections/sigma/yaml.ts';
 import { subjectOf } from '../../../../src/agent/detections/subjects.ts';
+import { sampled } from '../../../fuzz.ts';
 import { benignStarts } from '../benign-starts.ts';
 import { rulesOf, ruleWith, SetClock, subject } from '../rules.ts';
 import { ruleCases } from '../unseen-cases.ts';
@@ -50,8 +51,8 @@ describe('the selection of rules', () => {
     const { rules } = builtInRules();
     const [shipped, found] = [rules, plain(rules)].map((all) => new Detector({ rules: all, clock }));
     const starts = [
-      ...benignStarts().filter((_, index) => index % 20 === 0),
-      ...ruleCases().flatMap(({ events }) => events.filter(({ event }) => event === 'ProcessCreate')),
+      ...sampled(benignStarts().filter((_, index) => index % 20 === 0)),
+      ...sampled(ruleCases()).flatMap(({ events }) => events.filter(({ event }) => event === 'ProcessCreate')),
     ];
     let matching = 0;
     for (const payload of starts) {
@@ -63,7 +64,7 @@ describe('the selection of rules', () => {
       assert.deepEqual(evaluations[0], evaluations[1]);
       if (evaluations[0]?.length !== 0) matching += 1;
     }
-    assert.ok(matching > 200, `${matching} of ${starts.length} match`);
+    assert.ok(matching > starts.length / 5, `${matching} of ${starts.length} match`);
   });
 
   it("is computed on the device for the operator's rules, in addition to the shipped ones", () => {
